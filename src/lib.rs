@@ -1,0 +1,13 @@
+//! myrt, a lightweight container runtime on Linux namespaces.
+//!
+//! `cli → commands → container → {rootfs, namespaces, cgroup, security, net} → sys`: an arrow means "may use", to the
+//! right only. `plan` (pure data), `error` and `log` are open to all. ARCHITECTURE.md tells a container start in five
+//! steps and says where a new line goes.
+
+pub mod cgroup;
+pub mod error;
+pub mod net;
+pub mod plan;
+pub mod rootfs;
+pub mod security;
+pub mod sys;

@@ -1,0 +1,449 @@
+//! The plan: everything that config.json asks for, resolved and checked, before anything privileged happens.
+//!
+//! Pure data. [`load`] reads a bundle's config.json into a [`spec::Spec`]; [`Plan::new`] checks it and resolves every
+//! default; after that door nothing looks at the JSON again. Each refusal names the JSON field. The one part of the
+//! specification that lives on is [`spec::Resources`], where "not said" is a value of its own.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+pub mod spec;
+
+/// A container, as it is going to be.
+#[derive(Debug)]
+pub struct Plan {
+    /// `ociVersion`, as the bundle says it.
+    pub oci_version: String,
+    /// The bundle: absolute, without symlinks.
+    pub bundle: PathBuf,
+    /// `annotations`.
+    pub annotations: BTreeMap<String, String>,
+    /// `hostname`; refused without a new UTS namespace or one joined by path.
+    pub hostname: Option<String>,
+    /// `domainname`, likewise.
+    pub domainname: Option<String>,
+    /// `process`.
+    pub process: Process,
+    /// `linux.namespaces` and what goes with them.
+    pub namespaces: Namespaces,
+    /// `root`, `mounts`, `linux.devices` and what else makes the filesystem.
+    pub rootfs: Rootfs,
+    /// `linux.sysctl`, keys as paths below /proc/sys (`net/ipv4/ip_forward`).
+    pub sysctl: Vec<(String, String)>,
+    /// `linux.netDevices`.
+    pub net_devices: Vec<NetDevice>,
+    /// `linux.cgroupsPath`, as the bundle says it.
+    pub cgroups_path: Option<String>,
+    /// `linux.resources`.
+    pub resources: spec::Resources,
+    /// `linux.intelRdt`.
+    pub intel_rdt: Option<spec::IntelRdt>,
+    /// `linux.seccomp`.
+    pub seccomp: Option<Seccomp>,
+    /// `linux.personality`: the argument of personality(2).
+    pub personality: Option<u64>,
+    /// `linux.memoryPolicy`.
+    pub memory_policy: Option<MemoryPolicy>,
+    /// `hooks`.
+    pub hooks: spec::Hooks,
+}
+
+/// The eight kinds of namespaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NamespaceKind {
+    /// `user`
+    User,
+    /// `pid`
+    Pid,
+    /// `mount`
+    Mount,
+    /// `network`
+    Network,
+    /// `uts`
+    Uts,
+    /// `ipc`
+    Ipc,
+    /// `cgroup`
+    Cgroup,
+    /// `time`
+    Time,
+}
+
+impl NamespaceKind {
+    /// All kinds, in the order in which they are joined: the user namespace first, since it gives the rights to the rest.
+    pub const ALL: [Self; 8] =
+        [Self::User, Self::Ipc, Self::Uts, Self::Network, Self::Pid, Self::Time, Self::Cgroup, Self::Mount];
+
+    /// The name in config.json.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The name below /proc/PID/ns.
+    pub fn proc_name(self) -> &'static str {
+        self.row().1
+    }
+
+    /// The CLONE_NEW* bit of clone(2), which also is setns(2)'s.
+    pub fn flag(self) -> u64 {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, &'static str, u64) {
+        let (name, proc_name, flag) = match self {
+            Self::User => ("user", "user", libc::CLONE_NEWUSER),
+            Self::Pid => ("pid", "pid", libc::CLONE_NEWPID),
+            Self::Mount => ("mount", "mnt", libc::CLONE_NEWNS),
+            Self::Network => ("network", "net", libc::CLONE_NEWNET),
+            Self::Uts => ("uts", "uts", libc::CLONE_NEWUTS),
+            Self::Ipc => ("ipc", "ipc", libc::CLONE_NEWIPC),
+            Self::Cgroup => ("cgroup", "cgroup", libc::CLONE_NEWCGROUP),
+            Self::Time => ("time", "time", libc::CLONE_NEWTIME),
+        };
+        (name, proc_name, flag as u64)
+    }
+}
+
+/// `linux.namespaces`: a kind that is in neither list is shared with the caller.
+#[derive(Debug, Default)]
+pub struct Namespaces {
+    /// Kinds to create.
+    pub new: Vec<NamespaceKind>,
+    /// Kinds to join, with the path of each, in the order of [`NamespaceKind::ALL`].
+    pub join: Vec<(NamespaceKind, PathBuf)>,
+    /// `linux.uidMappings`; never empty when a user namespace is created.
+    pub uid_map: Vec<IdMap>,
+    /// `linux.gidMappings`.
+    pub gid_map: Vec<IdMap>,
+    /// `linux.timeOffsets`: clock name (`monotonic`, `boottime`), seconds, nanoseconds.
+    pub time_offsets: Vec<(String, i64, u32)>,
+}
+
+impl Namespaces {
+    /// Whether a new namespace of this kind is created.
+    pub fn creates(&self, kind: NamespaceKind) -> bool {
+        self.new.contains(&kind)
+    }
+
+    /// Whether the container has a namespace of this kind of its own or a named one, so not the caller's by silence.
+    pub fn separate(&self, kind: NamespaceKind) -> bool {
+        self.creates(kind) || self.join.iter().any(|(joined, _)| *joined == kind)
+    }
+}
+
+/// One line of an id map (user_namespaces(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IdMap {
+    /// First id inside.
+    pub inside: u32,
+    /// First id outside.
+    pub outside: u32,
+    /// How many.
+    pub count: u32,
+}
+
+/// `process`: what runs, as whom, and with which rights.
+#[derive(Clone, Debug, Default)]
+pub struct Process {
+    /// Whether it gets a new pseudo-terminal.
+    pub terminal: bool,
+    /// Rows and columns of that terminal.
+    pub console_size: Option<(u16, u16)>,
+    /// User id, as the process sees it.
+    pub uid: u32,
+    /// Group id, likewise.
+    pub gid: u32,
+    /// umask(2), if said.
+    pub umask: Option<u32>,
+    /// Supplementary groups.
+    pub additional_gids: Vec<u32>,
+    /// Program and arguments; never empty.
+    pub args: Vec<String>,
+    /// Environment, `NAME=value` each.
+    pub env: Vec<String>,
+    /// Working folder, absolute.
+    pub cwd: PathBuf,
+    /// The five sets; absent when config.json says nothing, and then none is changed.
+    pub capabilities: Option<Capabilities>,
+    /// Resource number of setrlimit(2), soft limit, hard limit.
+    pub rlimits: Vec<Rlimit>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+    /// AppArmor profile to enter at the exec.
+    pub apparmor_profile: Option<String>,
+    /// SELinux label of the exec.
+    pub selinux_label: Option<String>,
+    /// /proc/PID/oom_score_adj.
+    pub oom_score_adj: Option<i32>,
+    /// sched_setattr(2).
+    pub scheduler: Option<Scheduler>,
+    /// ioprio_set(2): class in the upper bits, priority in the lower.
+    pub io_priority: Option<u16>,
+    /// CPUs of the runtime's own process until the exec.
+    pub affinity_initial: Option<Vec<u32>>,
+    /// CPUs of the program.
+    pub affinity_final: Option<Vec<u32>>,
+}
+
+/// One resource limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rlimit {
+    /// RLIMIT_* number.
+    pub resource: u32,
+    /// Its name in config.json, for messages.
+    pub name: &'static str,
+    /// Soft limit; `u64::MAX` is unlimited.
+    pub soft: u64,
+    /// Hard limit.
+    pub hard: u64,
+}
+
+/// Bit sets of capabilities: bit n is the capability with number n.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Capabilities {
+    #[allow(missing_docs, reason = "the names of capabilities(7)")]
+    pub bounding: u64,
+    #[allow(missing_docs, reason = "the names of capabilities(7)")]
+    pub effective: u64,
+    #[allow(missing_docs, reason = "the names of capabilities(7)")]
+    pub inheritable: u64,
+    #[allow(missing_docs, reason = "the names of capabilities(7)")]
+    pub permitted: u64,
+    #[allow(missing_docs, reason = "the names of capabilities(7)")]
+    pub ambient: u64,
+}
+
+/// The arguments of sched_setattr(2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Scheduler {
+    /// SCHED_* number.
+    pub policy: u32,
+    /// SCHED_FLAG_* bits.
+    pub flags: u64,
+    /// Nice value, of SCHED_OTHER and SCHED_BATCH.
+    pub nice: i32,
+    /// Static priority, of SCHED_FIFO and SCHED_RR.
+    pub priority: u32,
+    /// Nanoseconds, of SCHED_DEADLINE.
+    pub runtime: u64,
+    /// Nanoseconds, of SCHED_DEADLINE.
+    pub deadline: u64,
+    /// Nanoseconds, of SCHED_DEADLINE.
+    pub period: u64,
+}
+
+/// The arguments of set_mempolicy(2).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MemoryPolicy {
+    /// MPOL_* number with its mode flags.
+    pub mode: u32,
+    /// NUMA nodes.
+    pub nodes: Vec<u32>,
+}
+
+/// The container's filesystem.
+#[derive(Debug)]
+pub struct Rootfs {
+    /// `root.path`: absolute, resolved.
+    pub path: PathBuf,
+    /// `root.readonly`.
+    pub readonly: bool,
+    /// `linux.rootfsPropagation`; private recursive when the bundle says nothing.
+    pub propagation: MountPropagationFlags,
+    /// `mounts`, in order.
+    pub mounts: Vec<Mount>,
+    /// `linux.devices` and the specification's default devices.
+    pub devices: Vec<Device>,
+    /// `linux.maskedPaths`.
+    pub masked_paths: Vec<PathBuf>,
+    /// `linux.readonlyPaths`.
+    pub readonly_paths: Vec<PathBuf>,
+    /// `linux.mountLabel`.
+    pub mount_label: Option<String>,
+}
+
+/// One mount, every option of it resolved.
+#[derive(Clone, Debug)]
+pub struct Mount {
+    /// Its place in `mounts`, for messages.
+    pub index: usize,
+    /// Where, as seen inside.
+    pub destination: PathBuf,
+    /// What.
+    pub kind: MountKind,
+    /// MS_* bits that an option set.
+    pub flags: MountFlags,
+    /// MS_* bits that an option cleared (`rw`, `suid`, `dev`, …).
+    pub cleared: MountFlags,
+    /// MOUNT_ATTR_* bits to set on the whole tree (`rro`, `rnosuid`, …), mount_setattr(2).
+    pub recursive_set: u64,
+    /// MOUNT_ATTR_* bits to clear on the whole tree (`rrw`, `rsuid`, …).
+    pub recursive_clear: u64,
+    /// Propagation changes, in order.
+    pub propagation: Vec<MountPropagationFlags>,
+    /// What no table row knew: the filesystem's own options, joined by commas.
+    pub data: String,
+    /// `tmpcopyup`: what lies below the tmpfs is copied into it.
+    pub copy_up: bool,
+    /// `idmap`, `ridmap`.
+    pub idmap: Option<IdmappedMount>,
+}
+
+/// What a mount brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MountKind {
+    /// A file or folder of the host: absolute source.
+    Bind {
+        /// Absolute, or relative to the bundle and then already joined to it.
+        source: PathBuf,
+        /// `rbind`
+        recursive: bool,
+    },
+    /// The container's cgroup: type `cgroup` or `cgroup2`, shaped by the host's hierarchy.
+    Cgroup,
+    /// A filesystem of its own.
+    Filesystem {
+        /// Such as `tmpfs`.
+        kind: String,
+        /// Such as `tmpfs` or `/dev/loop0`.
+        source: String,
+    },
+    /// `remount` of what is there.
+    Remount,
+}
+
+/// An idmapped mount (mount_setattr(2)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdmappedMount {
+    /// `ridmap`: the whole tree.
+    pub recursive: bool,
+    /// Empty: the container's own user namespace is used.
+    pub uid_map: Vec<IdMap>,
+    /// Likewise.
+    pub gid_map: Vec<IdMap>,
+}
+
+/// One device node to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Device {
+    /// Where, as seen inside.
+    pub path: PathBuf,
+    /// What.
+    pub kind: DeviceKind,
+    /// Major number.
+    pub major: u32,
+    /// Minor number.
+    pub minor: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// Owner, as seen inside.
+    pub uid: u32,
+    /// Group, as seen inside.
+    pub gid: u32,
+}
+
+/// `c`, `u`, `b` and `p`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// `c` and `u`
+    Char,
+    /// `b`
+    Block,
+    /// `p`
+    Fifo,
+}
+
+/// A network device of the host that moves into the container.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetDevice {
+    /// Its name on the host.
+    pub host_name: String,
+    /// Its name inside.
+    pub name: String,
+}
+
+/// `linux.seccomp`, names resolved as far as they do not depend on an architecture.
+#[derive(Clone, Debug)]
+pub struct Seccomp {
+    /// What happens where no rule matches.
+    pub default_action: SeccompAction,
+    /// Architectures, the native one included.
+    pub architectures: Vec<SeccompArch>,
+    /// SECCOMP_FILTER_FLAG_* bits.
+    pub flags: u64,
+    /// The rules, in order.
+    pub rules: Vec<SeccompRule>,
+    /// Where the descriptor of SCMP_ACT_NOTIFY goes.
+    pub listener_path: Option<PathBuf>,
+    /// What goes with it.
+    pub listener_metadata: String,
+}
+
+/// One rule: the action holds for each name where all the conditions hold.
+#[derive(Clone, Debug)]
+pub struct SeccompRule {
+    /// Names of system calls; those that an architecture lacks are skipped there.
+    pub names: Vec<String>,
+    /// What happens.
+    pub action: SeccompAction,
+    /// All must hold.
+    pub args: Vec<SeccompArg>,
+}
+
+/// What a filter answers, seccomp(2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SeccompAction {
+    /// SCMP_ACT_KILL, SCMP_ACT_KILL_THREAD
+    KillThread,
+    /// SCMP_ACT_KILL_PROCESS
+    KillProcess,
+    /// SCMP_ACT_TRAP
+    Trap,
+    /// SCMP_ACT_ERRNO with its errno
+    Errno(u16),
+    /// SCMP_ACT_TRACE with its message
+    Trace(u16),
+    /// SCMP_ACT_ALLOW
+    Allow,
+    /// SCMP_ACT_LOG
+    Log,
+    /// SCMP_ACT_NOTIFY
+    Notify,
+}
+
+/// SCMP_ARCH_*, with the AUDIT_ARCH_* number that the kernel puts into seccomp_data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeccompArch {
+    /// Such as `SCMP_ARCH_X86_64`.
+    pub name: &'static str,
+    /// AUDIT_ARCH_*; x32 shares x86_64's.
+    pub audit: u32,
+}
+
+/// One condition on an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SeccompArg {
+    /// Which argument, 0 to 5.
+    pub index: u8,
+    /// How it is compared.
+    pub op: SeccompOp,
+    /// With what; the mask for [`SeccompOp::MaskedEqual`].
+    pub value: u64,
+    /// The value behind the mask.
+    pub value_two: u64,
+}
+
+/// SCMP_CMP_*.
+#[allow(missing_docs, reason = "the names say it")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeccompOp {
+    NotEqual,
+    Less,
+    LessOrEqual,
+    Equal,
+    GreaterOrEqual,
+    Greater,
+    MaskedEqual,
+}
