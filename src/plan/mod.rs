@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+pub mod id;
+pub mod load;
 pub mod spec;
 
 /// A container, as it is going to be.

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Declares structs whose JSON keys are camelCase, whose absent fields are defaults and whose empty fields are not
 /// written; those behind a `+` always are, because readers expect them.
@@ -23,12 +23,13 @@ macro_rules! json {
         pub struct $name {
             $(
                 #[allow(missing_docs, reason = "the field's meaning is the specification's, under the same name")]
-                #[serde(skip_serializing_if = "is_default")]
+                #[serde(skip_serializing_if = "is_default", deserialize_with = "or_default")]
                 $(#[$field_meta])*
                 pub $field: $type,
             )*
             $($(
                 #[allow(missing_docs, reason = "the field's meaning is the specification's, under the same name")]
+                #[serde(deserialize_with = "or_default")]
                 $(#[$always_meta])*
                 pub $always: $always_type,
             )*)?
@@ -39,6 +40,11 @@ macro_rules! json {
 /// Whether a field may be left out of the JSON that is written.
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+/// Reads `null` as an absent field, as callers written in Go do: their empty lists become `null`.
+fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(deserializer: D) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
 json! {
