@@ -1,0 +1,376 @@
+//! A bundle with everything around it: its own state root, its own cgroup, an id of its own, and a clean-up that looks.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::Value;
+
+use super::command::{Output, TestCommand, copy_executable, write_executable};
+use super::{assets, config, leftovers, runtime, until};
+
+/// A bundle and the container made from it. Dropping it deletes the container and asserts that nothing is left.
+pub struct Bundle {
+    /// The container's id, unique on this machine.
+    pub id: String,
+    /// The bundle's folder: config.json and rootfs.
+    pub dir: PathBuf,
+    config: RefCell<Value>,
+    place: Rc<Place>,
+}
+
+/// What bundles of one test share.
+struct Place {
+    /// The folder of all the test's files.
+    dir: PathBuf,
+    /// The state root, on a tmpfs.
+    root: PathBuf,
+    /// A variable in the environment of every process of the test.
+    marker: String,
+    /// What stands before the runtime in each command, such as nsenter.
+    prefix: RefCell<Vec<String>>,
+    /// A process that holds a mount namespace.
+    holder: RefCell<Option<Child>>,
+    /// Where `/myrt-test/ID` may be.
+    ids: RefCell<Vec<String>>,
+    /// Whether Drop asserts.
+    strict: Cell<bool>,
+}
+
+impl Bundle {
+    /// A bundle of busybox. `name` tells whose it is when something goes wrong.
+    pub fn busybox(name: &str) -> Self {
+        assert!(
+            rustix::process::geteuid().is_root(),
+            "these tests need root; as an ordinary user run those of rootless.rs: cargo test --test integration rootless"
+        );
+        Self::at(Place::new(name), name)
+    }
+
+    fn at(place: Rc<Place>, name: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let id = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = place.dir.join(&id);
+        fs::create_dir(&dir).unwrap();
+        assets::busybox_rootfs(&dir.join("rootfs"));
+        place.ids.borrow_mut().push(id.clone());
+        let config = RefCell::new(config::default(&id, &place.marker));
+        let bundle = Self { id, dir, config, place };
+        bundle.write_config();
+        bundle
+    }
+
+    /// A second bundle with the same state root.
+    pub fn another(&self, name: &str) -> Self {
+        Self::at(self.place.clone(), name)
+    }
+
+    /// Edits config.json.
+    pub fn config(&self, edit: impl FnOnce(&mut Value)) -> &Self {
+        edit(&mut self.config.borrow_mut());
+        self.write_config();
+        self
+    }
+
+    fn write_config(&self) {
+        fs::write(self.dir.join("config.json"), self.config.borrow().to_string()).unwrap();
+    }
+
+    /// What the container runs.
+    pub fn args<S: Into<Value>>(&self, args: impl IntoIterator<Item = S>) -> &Self {
+        self.config(|config| config["process"]["args"] = args.into_iter().map(Into::into).collect())
+    }
+
+    /// The container runs a shell script.
+    pub fn sh(&self, script: &str) -> &Self {
+        self.args(["sh", "-c", script])
+    }
+
+    /// A program that runs until it is told to end by any signal with a default action.
+    pub fn sleeps(&self) -> &Self {
+        // A shell that is process 1 would ignore a signal without a handler.
+        self.sh("trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done")
+    }
+
+    /// The path of `inside` as the host sees it.
+    pub fn rootfs(&self, inside: &str) -> PathBuf {
+        self.dir.join("rootfs").join(inside.trim_start_matches('/'))
+    }
+
+    /// A path beside the rootfs, outside the container.
+    pub fn outside(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Writes a file below the rootfs.
+    pub fn file(&self, inside: &str, content: &str) -> &Self {
+        let path = self.rootfs(inside);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+        self
+    }
+
+    /// Writes an executable below the rootfs.
+    pub fn program(&self, inside: &str, content: &str) -> &Self {
+        write_executable(self.rootfs(inside), content);
+        self
+    }
+
+    /// Puts the probe at /bin/probe.
+    pub fn with_probe(&self) -> &Self {
+        copy_executable(assets::probe(), &self.rootfs("bin/probe"));
+        self
+    }
+
+    /// The state root.
+    pub fn root(&self) -> &Path {
+        &self.place.root
+    }
+
+    /// The variable that marks this test's processes.
+    pub fn marker(&self) -> &str {
+        &self.place.marker
+    }
+
+    /// Switches off the assertions of the clean-up, for a test that breaks things on purpose and looks itself.
+    pub fn lenient(&self) -> &Self {
+        self.place.strict.set(false);
+        self
+    }
+
+    /// Commands of this test run by `argv`, such as nsenter.
+    pub fn runs_by<S: ToString>(&self, argv: impl IntoIterator<Item = S>) -> &Self {
+        *self.place.prefix.borrow_mut() = argv.into_iter().map(|arg| arg.to_string()).collect();
+        self
+    }
+
+    /// Keeps a process alive as long as the test.
+    pub fn hold(&self, child: Child) {
+        *self.place.holder.borrow_mut() = Some(child);
+    }
+
+    /// A command of the runtime: global flags first, then `args`.
+    pub fn command<S: ToString>(&self, args: impl IntoIterator<Item = S>) -> TestCommand {
+        let args: Vec<String> = args.into_iter().map(|arg| arg.to_string()).collect();
+        self.globals(&[] as &[&str], args)
+    }
+
+    /// The same with more global flags.
+    pub fn globals<S: ToString, T: ToString>(
+        &self,
+        globals: impl IntoIterator<Item = S>,
+        args: impl IntoIterator<Item = T>,
+    ) -> TestCommand {
+        let (name, value) = self.place.marker.split_once('=').unwrap();
+        TestCommand::new(self.place.prefix.borrow().iter())
+            .arg(runtime())
+            .args(["--root", self.place.root.to_str().unwrap()])
+            .args(globals)
+            .args(args)
+            .env(name, value)
+    }
+
+    /// `run`, in the foreground.
+    pub fn run_command(&self) -> TestCommand {
+        self.command(["run", "--bundle", self.dir.to_str().unwrap(), &self.id])
+    }
+
+    /// Runs the container to its end in the foreground.
+    #[track_caller]
+    pub fn run(&self) -> Output {
+        self.run_command().run()
+    }
+
+    /// `run --detach`, asserted to succeed.
+    #[track_caller]
+    pub fn run_detached(&self) -> Output {
+        let output = self.command(["run", "--detach", "--bundle", self.dir.to_str().unwrap(), &self.id]).run();
+        output.ok();
+        output
+    }
+
+    /// `create`, not yet run.
+    pub fn create_command(&self) -> TestCommand {
+        self.command(["create", "--bundle", self.dir.to_str().unwrap(), &self.id])
+    }
+
+    /// `create` with more flags.
+    pub fn create_command_with<S: ToString>(&self, flags: impl IntoIterator<Item = S>) -> TestCommand {
+        self.command(["create", "--bundle", self.dir.to_str().unwrap()]).args(flags).arg(&self.id)
+    }
+
+    /// `create`
+    #[track_caller]
+    pub fn create(&self) -> Output {
+        self.create_command().run()
+    }
+
+    /// `start`
+    #[track_caller]
+    pub fn start(&self) -> Output {
+        self.command(["start", &self.id]).run()
+    }
+
+    /// `kill ID SIGNAL`
+    #[track_caller]
+    pub fn kill(&self, signal: &str) -> Output {
+        self.command(["kill", &self.id, signal]).run()
+    }
+
+    /// `delete`
+    #[track_caller]
+    pub fn delete(&self) -> Output {
+        self.command(["delete", &self.id]).run()
+    }
+
+    /// `delete --force`
+    #[track_caller]
+    pub fn delete_force(&self) -> Output {
+        self.command(["delete", "--force", &self.id]).run()
+    }
+
+    /// `exec`, not yet run.
+    pub fn exec_command<S: ToString>(&self, args: impl IntoIterator<Item = S>) -> TestCommand {
+        self.command(["exec", &self.id]).args(args)
+    }
+
+    /// `exec ID ARGS`
+    #[track_caller]
+    pub fn exec<S: ToString>(&self, args: impl IntoIterator<Item = S>) -> Output {
+        self.exec_command(args).run()
+    }
+
+    /// `state`, parsed.
+    #[track_caller]
+    pub fn state(&self) -> Value {
+        self.command(["state", &self.id]).run().json()
+    }
+
+    /// The status word of `state`.
+    #[track_caller]
+    pub fn status(&self) -> String {
+        self.state()["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Waits for a status word.
+    #[track_caller]
+    pub fn until_status(&self, status: &str) {
+        until(&format!("{} is {status}", self.id), || (self.status() == status).then_some(()));
+    }
+
+    /// Process 1 of the container, as the host numbers it.
+    #[track_caller]
+    pub fn pid(&self) -> i32 {
+        i32::try_from(self.state()["pid"].as_i64().unwrap()).unwrap()
+    }
+
+    /// The folders of the container's cgroup, in every hierarchy that has one.
+    pub fn cgroups(&self) -> Vec<PathBuf> {
+        leftovers::cgroups(&format!("/myrt-test/{}", self.id))
+    }
+
+    /// Asserts that nothing of this test is left on the host but its bundles.
+    #[track_caller]
+    pub fn assert_clean(&self) {
+        self.place.assert_clean();
+    }
+}
+
+impl Place {
+    fn new(name: &str) -> Rc<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let unique = format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(format!("myrt-test-{unique}"));
+        fs::create_dir(&dir).unwrap();
+        // A tmpfs: what is measured is the runtime, not the disk.
+        let root = PathBuf::from(format!("/dev/shm/myrt-test-{unique}"));
+        Rc::new(Self {
+            // The kernel shows resolved paths in mountinfo.
+            dir: dir.canonicalize().unwrap(),
+            root,
+            marker: format!("MYRT_TEST={unique}"),
+            prefix: RefCell::default(),
+            holder: RefCell::default(),
+            ids: RefCell::default(),
+            strict: Cell::new(true),
+        })
+    }
+
+    fn command<'a>(&'a self, args: impl IntoIterator<Item = &'a str>) -> TestCommand {
+        let root = self.root.to_str().unwrap();
+        TestCommand::new(self.prefix.borrow().iter()).arg(runtime()).args(["--root", root]).args(args)
+    }
+
+    /// Deletes whatever container there is; a runtime lists one state folder for each.
+    fn delete_all(&self) {
+        if let Ok(entries) = fs::read_dir(&self.root) {
+            for entry in entries.flatten().filter(|entry| entry.path().is_dir()) {
+                self.command(["delete", "--force", entry.file_name().to_str().unwrap()]).run();
+            }
+        }
+    }
+
+    #[track_caller]
+    fn assert_clean(&self) {
+        let states: Vec<_> =
+            fs::read_dir(&self.root).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+        let states: Vec<_> = states.into_iter().filter(|path| path.is_dir()).collect();
+        assert!(states.is_empty(), "state left behind: {states:?}");
+        for id in self.ids.borrow().iter() {
+            let cgroups = leftovers::cgroups(&format!("/myrt-test/{id}"));
+            assert!(cgroups.is_empty(), "cgroups left behind: {cgroups:?}");
+        }
+        let mounts = leftovers::mounts_below(&self.dir);
+        assert!(mounts.is_empty(), "mounts left behind: {mounts:?}");
+        let holder = self.holder.borrow().as_ref().map(Child::id);
+        let mut left = Vec::new();
+        // A killed process is gone only after the kernel and its parent have seen to it.
+        for _ in 0..1000 {
+            left = leftovers::processes(&self.marker);
+            left.retain(|(pid, _)| Some(pid.as_raw_nonzero().get().unsigned_abs()) != holder);
+            if left.is_empty() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(3));
+        }
+        assert!(left.is_empty(), "processes left behind: {left:?}");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let failed = std::thread::panicking();
+        if !failed {
+            self.delete_all();
+            if self.strict.get() {
+                // The files go even when this fails: only then does the next run begin clean.
+                let clean = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.assert_clean()));
+                self.sweep();
+                if let Err(found) = clean {
+                    std::panic::resume_unwind(found);
+                }
+                return;
+            }
+        }
+        self.sweep();
+    }
+}
+
+impl Place {
+    fn sweep(&self) {
+        if let Some(mut holder) = self.holder.borrow_mut().take() {
+            let _ = holder.kill();
+            let _ = holder.wait();
+        }
+        for id in self.ids.borrow().iter() {
+            leftovers::sweep(&self.marker, &format!("/myrt-test/{id}"), &self.dir);
+        }
+        if leftovers::mounts_below(&self.dir).is_empty() {
+            let _ = fs::remove_dir_all(&self.dir);
+        }
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}

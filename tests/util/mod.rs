@@ -1,0 +1,35 @@
+//! Helpers of the tests. [`Bundle`] is where to begin.
+
+pub mod assets;
+pub mod bundle;
+pub mod command;
+pub mod config;
+pub mod leftovers;
+pub mod wait;
+
+pub use bundle::Bundle;
+pub use command::{Output, TestCommand};
+pub use serde_json::{Value, json};
+pub use wait::until;
+
+/// The runtime that is tested: myrt, or what `MYRT_UNDER_TEST` names.
+pub fn runtime() -> String {
+    std::env::var("MYRT_UNDER_TEST").unwrap_or_else(|_| env!("CARGO_BIN_EXE_myrt").to_owned())
+}
+
+/// Whether myrt itself is tested.
+pub fn is_myrt() -> bool {
+    std::env::var_os("MYRT_UNDER_TEST").is_none()
+}
+
+/// Ends a test early where another runtime is under test and is known to differ. The reason is an item of
+/// `differences.rs`, so that all of them stand in one place. `MYRT_RUN_DIFFERENCES=1` runs the test all the same.
+#[macro_export]
+macro_rules! only_for_myrt {
+    ($difference:ident) => {
+        if !$crate::util::is_myrt() && std::env::var_os("MYRT_RUN_DIFFERENCES").is_none() {
+            println!("not run against another runtime: {}", $crate::differences::$difference);
+            return;
+        }
+    };
+}
