@@ -5,9 +5,13 @@
 //! steps and says where a new line goes.
 
 pub mod cgroup;
+pub mod cli;
+pub mod commands;
 pub mod error;
+pub mod log;
 pub mod net;
 pub mod plan;
 pub mod rootfs;
 pub mod security;
 pub mod sys;
+pub mod time;

@@ -1,0 +1,34 @@
+//! Tells the program which commit it was built from: MYRT_COMMIT, `unknown` outside a checkout of its own repository.
+
+use std::path::Path;
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    println!("cargo::rustc-env=MYRT_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
+}
+
+fn commit() -> Option<String> {
+    let here = std::env::var_os("CARGO_MANIFEST_DIR")?;
+    // An unpacked package may lie somewhere below another project's checkout: its commit is not ours.
+    if Path::new(&git(&["rev-parse", "--show-toplevel"])?).canonicalize().ok()?
+        != Path::new(&here).canonicalize().ok()?
+    {
+        return None;
+    }
+    // The log of HEAD grows with each commit and each checkout; where it is switched off, HEAD and its branch must do.
+    let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
+    for name in ["logs/HEAD", "HEAD"].into_iter().chain(branch.as_deref()) {
+        if let Some(path) = git(&["rev-parse", "--git-path", name]).filter(|path| Path::new(path).exists()) {
+            println!("cargo::rerun-if-changed={path}");
+        }
+    }
+    git(&["rev-parse", "HEAD"])
+}
+
+/// What git answers, without its newline; nothing when git is missing or says no.
+fn git(arguments: &[&str]) -> Option<String> {
+    let output = Command::new("git").args(arguments).output().ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    output.status.success().then(|| text.trim_end().to_owned())
+}

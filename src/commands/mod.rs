@@ -1,0 +1,44 @@
+//! The commands, one file a door: arguments → engine → output.
+//!
+//! Owns the list of commands. A door declares its flags (`args!`) and its row ([`Command`]), reads what it was given
+//! into the engine's types, calls one function of the engine, and prints what comes back through `output`. It decides
+//! nothing about containers.
+
+use crate::cli::Command;
+
+mod checkpoint;
+mod completion;
+mod man;
+pub mod output;
+mod restore;
+
+/// All commands, in the order of the help.
+pub static ALL: &[Command] = &[checkpoint::COMMAND, restore::COMMAND, completion::COMMAND, man::COMMAND];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::{Args, Global, clap_command};
+
+    #[test]
+    fn every_row_is_whole() {
+        for command in ALL {
+            assert!(!command.about.is_empty() && !command.about.ends_with('.'), "{}", command.name);
+            let mut names = std::collections::BTreeSet::new();
+            for flag in command.flags.iter().chain(Global::FLAGS) {
+                let named = flag.spec.rsplit(' ').next().is_some_and(|last| !last.starts_with('-'));
+                assert_eq!(named, flag.takes_value, "{} {}", command.name, flag.spec);
+                assert!(flag.spec.starts_with("--"), "{} {}", command.name, flag.spec);
+            }
+            for flag in command.flags {
+                assert!(names.insert(flag.long().to_owned()), "{} {}", command.name, flag.spec);
+                assert!(flag.short().is_none_or(|short| names.insert(short.to_string())), "{}", flag.spec);
+            }
+        }
+    }
+
+    #[test]
+    fn clap_accepts_the_tables() {
+        clap_command(ALL).debug_assert();
+    }
+}
