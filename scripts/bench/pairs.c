@@ -1,0 +1,171 @@
+// The stopwatch of bench.sh: runs whole commands in turn and says how long each took.
+//
+//   pairs [-n ROUNDS] [-w WARMUPS] [-i IDLE_MS] [-c CASE] [-o FILE] [-s] NAME COMMAND… [+ COMMAND…] [-- NAME COMMAND…]…
+//
+// Every contender is run once a round, in an order that turns by one each round, so that no one always follows the same
+// neighbour. `+` joins commands into one measured run (create + start + delete). `{n}` in an argument becomes the number
+// of the round. Measured is the time from the spawn to the reaped exit, and the peak resident memory of the largest
+// process among the command and the children it waited for (the kernel counts in batches: ±256 KiB).
+//
+// Out: a table to stdout, one row a contender: min, median, and the median over the rounds of the ratio to the first
+// contender of the same round. -o appends rows `case,contender,round,microseconds,peak_kib` to a CSV file. -s (series)
+// also gives the mean, for runs that build up something. A command that fails ends the whole measurement: its exit code
+// and what it said are printed.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONTENDERS 16
+#define ARGS 64
+
+struct contender { const char *name; char **words; int count; double *micros; long peak; };
+static struct contender contenders[CONTENDERS];
+static int amount, said;
+extern char **environ;
+
+static _Noreturn void fail(const char *what) {
+    fprintf(stderr, "pairs: %s: %s\n", what, strerror(errno));
+    exit(2);
+}
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+
+// `{n}` in `word` becomes `round`; the answer lives in `buffer`, one after the other.
+static char *fill(const char *word, int round, char **buffer) {
+    const char *hole = strstr(word, "{n}");
+    if (!hole) return (char *)word;
+    char *start = *buffer;
+    *buffer += sprintf(start, "%.*s%d%s", (int)(hole - word), word, round, hole + 3) + 1;
+    return start;
+}
+
+// One command to its end. Orphans of a runtime (a detached container) come to us, the subreaper: they are reaped as they
+// pass, and those still alive go on.
+static long one(const struct contender *c, char **argv, posix_spawn_file_actions_t *files) {
+    pid_t pid, got;
+    int status;
+    struct rusage usage;
+    if ((errno = posix_spawn(&pid, argv[0], files, NULL, argv, environ))) fail(argv[0]);
+    do got = wait4(-1, &status, 0, &usage);
+    while (got != pid && (got > 0 || errno == EINTR));
+    if (got < 0) fail("wait4");
+    if (status != 0) {
+        char text[4096];
+        ssize_t length = pread(said, text, sizeof text - 1, 0);
+        text[length > 0 ? length : 0] = 0;
+        fprintf(stderr, "pairs: %s failed (%s %d):", c->name, WIFEXITED(status) ? "exit" : "signal",
+                WIFEXITED(status) ? WEXITSTATUS(status) : WTERMSIG(status));
+        for (char **a = argv; *a; a++) fprintf(stderr, " %s", *a);
+        fprintf(stderr, "\n%s", text);
+        exit(1);
+    }
+    return usage.ru_maxrss;
+}
+
+static double measure(struct contender *c, int round, posix_spawn_file_actions_t *files) {
+    char *argv[ARGS + 1], space[8192], *buffer = space;
+    double start = now();
+    for (int i = 0; i < c->count;) {
+        int length = 0;
+        for (; i < c->count && strcmp(c->words[i], "+"); i++) argv[length++] = fill(c->words[i], round, &buffer);
+        i++;
+        argv[length] = NULL;
+        long peak = one(c, argv, files);
+        if (peak > c->peak) c->peak = peak;
+    }
+    double micros = now() - start;
+    if (ftruncate(said, 0) < 0) fail("ftruncate");
+    lseek(said, 0, SEEK_SET);
+    return micros;
+}
+
+static int order(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static double median(const double *values, int n) {
+    double *sorted = malloc(n * sizeof *sorted);
+    memcpy(sorted, values, n * sizeof *sorted);
+    qsort(sorted, n, sizeof *sorted, order);
+    double middle = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
+    free(sorted);
+    return middle;
+}
+
+int main(int argc, char **argv) {
+    int rounds = 60, warmups = 3, idle = 0, series = 0, option;
+    const char *name = "", *out = NULL;
+    while ((option = getopt(argc, argv, "+n:w:i:c:o:s")) != -1) {
+        switch (option) {
+        case 'n': rounds = atoi(optarg); break;
+        case 'w': warmups = atoi(optarg); break;
+        case 'i': idle = atoi(optarg); break;
+        case 'c': name = optarg; break;
+        case 'o': out = optarg; break;
+        case 's': series = 1; break;
+        default: return 2;
+        }
+    }
+    for (int i = optind; i < argc; i++) {
+        if (amount == CONTENDERS) { fputs("pairs: too many contenders\n", stderr); return 2; }
+        struct contender *c = &contenders[amount++];
+        c->name = argv[i++];
+        for (c->words = argv + i; i < argc && strcmp(argv[i], "--"); i++) c->count++;
+        if (!c->count || c->count > ARGS) { fprintf(stderr, "pairs: %s: no command, or too long a one\n", c->name); return 2; }
+        c->micros = calloc(rounds, sizeof *c->micros);
+    }
+    if (!amount || rounds < 1) { fputs("usage: pairs [-n ROUNDS] [-w WARMUPS] [-i IDLE_MS] [-c CASE] [-o FILE] [-s] NAME COMMAND… [+ COMMAND…] [-- NAME …]\n", stderr); return 2; }
+    if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) fail("prctl");
+    if ((said = memfd_create("said", MFD_CLOEXEC)) < 0) fail("memfd_create");
+
+    posix_spawn_file_actions_t files;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_adddup2(&files, said, 2);
+
+    const struct timespec pause = {idle / 1000, idle % 1000 * 1000000L};
+    for (int round = -warmups; round < rounds; round++) {
+        for (int i = 0; i < amount; i++) {
+            struct contender *c = &contenders[(i + round + warmups) % amount];
+            if (idle) nanosleep(&pause, NULL);
+            double micros = measure(c, round, &files);
+            if (round >= 0) c->micros[round] = micros;
+        }
+    }
+
+    FILE *csv = out ? fopen(out, "a") : NULL;
+    if (out && !csv) fail(out);
+    double *ratios = calloc(rounds, sizeof *ratios);
+    for (int i = 0; i < amount; i++) {
+        struct contender *c = &contenders[i];
+        double least = c->micros[0], sum = 0;
+        for (int r = 0; r < rounds; r++) {
+            if (c->micros[r] < least) least = c->micros[r];
+            sum += c->micros[r];
+            ratios[r] = c->micros[r] / contenders[0].micros[r];
+            if (csv) fprintf(csv, "%s,%s,%d,%.1f,%ld\n", name, c->name, r, c->micros[r], c->peak);
+        }
+        printf("%-26s %-12s %9.0f %9.0f %7.2f %8ld", name, c->name, least, median(c->micros, rounds), median(ratios, rounds), c->peak);
+        if (series) printf(" %9.0f", sum / rounds);
+        putchar('\n');
+    }
+    if (csv && fclose(csv)) fail(out);
+    return 0;
+}

@@ -1,0 +1,252 @@
+#!/usr/bin/env python3
+"""Turns what bench.sh measured into a table, JSON and pictures.
+
+  report.py report RUNS.csv FACTS.csv FOLDER     table to stdout; FOLDER/bench.json, FOLDER/ratios.svg
+  report.py waterfall TRACE.json FILE.svg        a trace in the Chrome trace-event format as a picture
+
+RUNS.csv has a row a run: case, contender, round, microseconds, peak_kib; FACTS.csv rows of kind, contender, value, of.
+Rows of one case and round were measured beside each other: ratios and differences are taken within the round, then the
+median of those is given. Only the standard library is used.
+"""
+
+import collections
+import csv
+import html
+import json
+import math
+import pathlib
+import statistics
+import sys
+
+# What the project asks of itself: the most that the median ratio to the floor may be, by case.
+GOALS = {
+    "run": 1.5,
+    "run-host-cgroupns": 1.5,
+    "run-idle": 1.7,
+    "run-host-cgroupns-idle": 1.7,
+    "create-start-delete": 3.0,
+    "exec": 1.7,
+}
+SECCOMP_GOAL = 300  # µs that a profile may add
+MEMORY_GOAL = 3 << 10  # KiB
+SIZE_GOAL = 4_000_000  # bytes
+COLOURS = {"floor": "#8a8f98", "bare": "#c3c7cd", "myrt": "#2f6fde", "runc": "#d9822b", "youki": "#6a9a3b"}
+
+
+def read(path):
+    """{case: {contender: {round: (µs, peak KiB)}}}, in the order of the file; a repeated case is the later one."""
+    cases = {}
+    with open(path, newline="") as file:
+        for row in csv.DictReader(file):
+            runs = cases.setdefault(row["case"], {}).setdefault(row["contender"], {})
+            runs[int(row["round"])] = (float(row["microseconds"]), int(row["peak_kib"]))
+    return cases
+
+
+def compare(runs, reference, how):
+    """The median, over the rounds, of `how` of a run and the reference's run of the same round."""
+    return statistics.median(how(value[0], reference[number][0]) for number, value in runs.items() if number in reference)
+
+
+def summarise(cases):
+    rows = []
+    for case, contenders in cases.items():
+        first = next(iter(contenders.values()))
+        for name, runs in contenders.items():
+            times = [value[0] for value in runs.values()]
+            row = {
+                "case": case,
+                "contender": name,
+                "rounds": len(times),
+                "min_us": min(times),
+                "median_us": statistics.median(times),
+                "mean_us": statistics.fmean(times),
+                "peak_kib": max(value[1] for value in runs.values()),
+            }
+            if not case.startswith("scale"):
+                row["ratio"] = compare(runs, first, lambda a, b: a / b)
+                if "bare" in contenders:
+                    row["ratio_to_bare"] = compare(runs, contenders["bare"], lambda a, b: a / b)
+                plain = contenders.get(name.removesuffix("+seccomp"))
+                if name.endswith("+seccomp") and plain:
+                    row["added_us"] = compare(runs, plain, lambda a, b: a - b)
+            rows.append(row)
+    return rows
+
+
+def verdict(value, goal):
+    return "within" if value <= goal else "ABOVE"
+
+
+def print_rows(rows):
+    head = ("case", "contender", "min µs", "median µs", "to floor", "to bare", "added µs", "peak KiB", "asked of myrt")
+    lines = [head]
+    for row in rows:
+        asked = ""
+        if row["contender"] == "myrt" and row["case"] in GOALS:
+            asked = f"<= {GOALS[row['case']]}: {verdict(row['ratio'], GOALS[row['case']])}"
+        if row["contender"] == "myrt+seccomp" and "added_us" in row:
+            asked = f"adds <= {SECCOMP_GOAL}: {verdict(row['added_us'], SECCOMP_GOAL)}"
+        lines.append(
+            (
+                row["case"],
+                row["contender"],
+                f"{row['min_us']:.0f}",
+                f"{row['median_us']:.0f}",
+                f"{row['ratio']:.2f}" if "ratio" in row else "",
+                f"{row['ratio_to_bare']:.2f}" if "ratio_to_bare" in row else "",
+                f"{row['added_us']:.0f}" if "added_us" in row else "",
+                str(row["peak_kib"]),
+                asked,
+            )
+        )
+    aligned(lines, left=(0, 1, 8))
+
+
+def aligned(lines, left):
+    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
+    for number, line in enumerate(lines):
+        cells = (cell.ljust(width) if i in left else cell.rjust(width) for i, (cell, width) in enumerate(zip(line, widths)))
+        print("  ".join(cells).rstrip())
+        if number == 0:
+            print("  ".join("-" * width for width in widths))
+
+
+def print_facts(facts, rows):
+    print()
+    peaks = collections.defaultdict(int)
+    for row in rows:
+        if row["contender"] not in ("floor", "bare"):
+            name = row["contender"].removesuffix("+seccomp")
+            peaks[name] = max(peaks[name], row["peak_kib"])
+    for name, peak in peaks.items():
+        goal = f"  (asked: under {MEMORY_GOAL}: {verdict(peak, MEMORY_GOAL)})" if name == "myrt" else ""
+        print(f"{name}: peak resident memory of its largest process, all cases: {peak} KiB{goal}")
+    said = {
+        "size": lambda name, value, _: f"{name}: {value} bytes on disk"
+        + (f"  (asked: under {SIZE_GOAL}: {verdict(value, SIZE_GOAL)})" if name == "myrt" else ""),
+        "small": lambda name, value, of: f"{name}: {value} of {of} containers with a memory limit of 2 MiB started",
+        "kernel": lambda name, value, of: f"{name}: {value} KiB of the kernel's memory a container, at {of} containers",
+    }
+    for fact in facts:
+        print(said[fact["kind"]](fact["contender"], fact["value"], fact["of"]))
+
+
+class Picture:
+    """An SVG: rectangles, lines and texts, no more."""
+
+    def __init__(self, width, height, title):
+        self.parts = [
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
+            f' font-family="sans-serif" font-size="12"><title>{html.escape(title)}</title>',
+            f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
+        ]
+        self.text(16, 24, title, size=15)
+
+    def text(self, x, y, words, anchor="start", colour="#222222", size=12):
+        self.parts.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{colour}" font-size="{size}">{html.escape(words)}</text>'
+        )
+
+    def bar(self, x, y, width, height, colour, hover):
+        self.parts.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 1):.1f}" height="{height}" fill="{colour}">'
+            f"<title>{html.escape(hover)}</title></rect>"
+        )
+
+    def line(self, x1, y1, x2, y2, colour="#dddddd"):
+        self.parts.append(f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>')
+
+    def save(self, path):
+        pathlib.Path(path).write_text("\n".join(self.parts) + "\n</svg>\n")
+        print(f"picture: {path}")
+
+
+def draw_ratios(rows, path):
+    """Bars from 1 (the floor) to each contender's ratio, on a logarithmic scale, grouped by case."""
+    rows = [row for row in rows if "ratio" in row and row["contender"] not in ("floor", "bare")]
+    if not rows:
+        return
+    left, right, top, step = 190, 920, 70, 18
+    groups = {}
+    for row in rows:
+        groups.setdefault(row["case"], []).append(row)
+    height = top + sum(len(group) * step + 14 for group in groups.values()) + 20
+    most = math.ceil(math.log2(max(2, *(row["ratio"] for row in rows))))
+    scale = (right - left - 60) / most
+    picture = Picture(right, height, "Times of whole commands, as multiples of the floor (median of rounds)")
+    for power in range(most + 1):
+        x = left + power * scale
+        picture.line(x, top - 12, x, height - 20)
+        picture.text(x, top - 18, f"{2**power}×", anchor="middle", colour="#666666")
+    y = top
+    for case, group in groups.items():
+        picture.text(16, y + 12, case)
+        for row in group:
+            name = row["contender"]
+            length = max(0, math.log2(max(row["ratio"], 1))) * scale
+            colour = COLOURS.get(name.split("+")[0], "#999999")
+            picture.bar(left, y, length, step - 4, colour, f"{case}, {name}: median {row['median_us']:.0f} µs")
+            picture.text(left + length + 6, y + 11, f"{name} {row['ratio']:.2f}")
+            y += step
+        y += 14
+    picture.save(path)
+
+
+def report(runs, facts, folder):
+    folder = pathlib.Path(folder)
+    rows = summarise(read(runs))
+    with open(facts, newline="") as file:
+        known = [
+            {"kind": kind, "contender": name, "value": int(value), "of": int(of)} for kind, name, value, of in csv.reader(file)
+        ]
+    print_rows(rows)
+    print_facts(known, rows)
+    (folder / "bench.json").write_text(json.dumps({"rows": rows, "facts": known}, indent=1) + "\n")
+    draw_ratios(rows, folder / "ratios.svg")
+    print(f"numbers: {runs}, {folder / 'bench.json'}")
+
+
+def waterfall(trace, path):
+    """One row a step, in the order of their beginnings, under one heading a process; times run to the right."""
+    text = json.loads(pathlib.Path(trace).read_text())
+    events = text["traceEvents"] if isinstance(text, dict) else text
+    names = {e["pid"]: e["args"]["name"] for e in events if e.get("ph") == "M" and e.get("name") == "process_name"}
+    steps = sorted((e for e in events if e.get("ph") == "X"), key=lambda e: (e["ts"], -e["dur"]))
+    if not steps:
+        sys.exit(f"{trace}: no complete events (ph X) in it")
+    begin = min(e["ts"] for e in steps)
+    end = max(e["ts"] + e["dur"] for e in steps)
+    left, right, top, step = 230, 1180, 70, 17
+    rows = collections.OrderedDict()
+    for event in steps:
+        rows.setdefault(event["pid"], []).append(event)
+    height = top + sum(len(group) * step + 34 for group in rows.values()) + 10
+    scale = (right - left - 90) / max(end - begin, 1)
+    picture = Picture(right, height, f"One container start, step by step: {end - begin:.0f} µs")
+    unit = 10 ** math.floor(math.log10(max(end - begin, 10)))
+    unit = next(u for u in (unit / 5, unit / 2, unit, unit * 2) if (end - begin) / u <= 10)
+    for mark in range(int((end - begin) / unit) + 1):
+        x = left + mark * unit * scale
+        picture.line(x, top - 12, x, height - 10)
+        picture.text(x, top - 18, f"{mark * unit:.0f} µs", anchor="middle", colour="#666666")
+    palette = ("#2f6fde", "#d9822b", "#6a9a3b", "#8a5fb5")
+    y = top
+    for number, (pid, group) in enumerate(rows.items()):
+        picture.text(16, y + 12, names.get(pid, f"process {pid}"), size=13)
+        y += 20
+        for event in group:
+            x = left + (event["ts"] - begin) * scale
+            hover = f"{event['name']}: {event['dur']:.0f} µs from {event['ts'] - begin:.0f} µs"
+            picture.text(30, y + 11, event["name"][:34], colour="#444444")
+            picture.bar(x, y, event["dur"] * scale, step - 4, palette[number % len(palette)], hover)
+            picture.text(x + max(event["dur"] * scale, 1) + 4, y + 11, f"{event['dur']:.0f}", colour="#666666", size=11)
+            y += step
+        y += 14
+    picture.save(path)
+
+
+VERBS = {"report": (report, 3), "waterfall": (waterfall, 2)}
+if len(sys.argv) < 2 or sys.argv[1] not in VERBS or len(sys.argv) - 2 != VERBS[sys.argv[1]][1]:
+    sys.exit(__doc__)
+VERBS[sys.argv[1]][0](*sys.argv[2:])

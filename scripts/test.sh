@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Installs what is missing and runs every check and test. It can be run again at any time.
+#
+#   scripts/test.sh [lint|unit|suite|all]      default: all
+#
+#   lint    rustfmt, clippy and rustdoc with warnings as errors, licences and duplicate versions, the scripts themselves
+#   unit    the tests that live beside the code
+#   suite   the black-box suite under tests/, as root and then as an ordinary user
+#
+# MYRT_UNDER_TEST=/usr/bin/runc scripts/test.sh suite    runs the suite against another runtime, to check the tests
+#
+# As root, by sudo, or as a user who may sudo. Root's part needs no cargo: the built test program is run directly.
+. "$(dirname "$0")/lib.sh"
+
+# The tests that were run, for the last line.
+passed=0 failed=0 ignored=0 started=$SECONDS
+
+# cargo_test NAME COMMAND…: runs a test program, keeps its counts, goes on after a failure so that all are seen.
+cargo_test() {
+    local name=$1 said line; shift
+    said=$(mktemp)
+    say "$name"
+    "$@" 2>&1 | tee "$said" || broken+=("$name")
+    while read -r line; do
+        passed=$((passed + $(sed -n 's/.* \([0-9]*\) passed.*/\1/p' <<<"$line")))
+        failed=$((failed + $(sed -n 's/.* \([0-9]*\) failed.*/\1/p' <<<"$line")))
+        ignored=$((ignored + $(sed -n 's/.* \([0-9]*\) ignored.*/\1/p' <<<"$line")))
+    done < <(grep '^test result:' "$said" || true)
+    # What died without a word is a failure as well.
+    if [ ${#broken[@]} -gt 0 ] && [ "${broken[-1]}" = "$name" ] && ! grep -q '^test result: FAILED' "$said"; then failed=$((failed + 1)); fi
+    rm -f "$said"
+}
+broken=()
+
+# check NAME COMMAND…: a check counts as one test.
+check() {
+    local name=$1; shift
+    say "$name"
+    if "$@"; then passed=$((passed + 1)); else failed=$((failed + 1)); broken+=("$name"); fi
+}
+
+lint() {
+    need_package python3
+    check "rustfmt" as_builder cargo fmt --check
+    check "clippy" as_builder cargo clippy --locked --all-targets --quiet -- -D warnings
+    check "rustdoc" as_builder env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --quiet
+    check "licences and duplicate versions" as_builder scripts/licences.py
+    check "scripts parse" scripts_parse
+}
+
+scripts_parse() {
+    local file
+    for file in "$root"/scripts/*.sh "$root"/rootfs-examples/*.sh "$root"/.ci/run; do bash -n "$file" || return; done
+    for file in "$root"/scripts/*.py "$root"/scripts/bench/*.py; do
+        python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file" || return
+    done
+    for file in "$root"/rootfs-examples/*/config.json "$root"/scripts/bench/config.json; do
+        python3 -m json.tool "$file" >/dev/null || { echo "$file is not JSON" >&2; return 1; }
+    done
+}
+
+unit() { cargo_test "unit tests" as_builder cargo test --locked --lib --bins; }
+
+# Where cargo put the program of the black-box suite.
+suite_program() {
+    as_builder cargo test --locked --test integration --no-run --message-format=json 2>/dev/null |
+        python3 -c '
+import json, sys
+found = [m["executable"] for line in sys.stdin for m in [json.loads(line)]
+         if m.get("reason") == "compiler-artifact" and m["target"]["name"] == "integration" and m.get("executable")]
+print(found[-1])'
+}
+
+suite() {
+    need_package python3 busybox-static util-linux uidmap
+    local program user home
+    say "building the black-box suite"
+    as_builder cargo build --locked --bin myrt
+    as_builder cargo test --locked --test integration --no-run
+    program=$(suite_program)
+    cd "$root"
+    cargo_test "black-box suite as root" as_root env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} "$program"
+
+    # As an ordinary user: whoever calls, or one made for this. The programs are copied to where that user can read them.
+    user=$(ordinary_user)
+    home=$(mktemp -d /tmp/myrt-suite.XXXXXX)
+    cp "$program" "$home/integration"
+    cp "$(built debug)/myrt" "$home/myrt"
+    as_root chown -R "$user" "$home"
+    cargo_test "black-box suite as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$home/myrt}" "$home/integration"
+    as_root rm -rf "$home"
+}
+
+ordinary_user() {
+    if [ "$(id -u)" != 0 ]; then id -un; return; fi
+    if [ "${SUDO_USER:-root}" != root ]; then echo "$SUDO_USER"; return; fi
+    if ! id myrt-test >/dev/null 2>&1; then
+        say "making the user myrt-test, to run the suite as an ordinary user"
+        useradd --system --create-home --shell /bin/sh myrt-test
+    fi
+    local file
+    for file in /etc/subuid /etc/subgid; do
+        grep -q '^myrt-test:' "$file" 2>/dev/null || echo 'myrt-test:1410720000:65536' >>"$file"
+    done
+    echo myrt-test
+}
+
+as_user() { # USER FOLDER COMMAND…
+    local user=$1 folder=$2; shift 2
+    if [ "$(id -un)" = "$user" ]; then (cd "$folder" && "$@"); return; fi
+    (cd "$folder" && runuser -u "$user" -- env -u XDG_RUNTIME_DIR HOME="$folder" "$@")
+}
+
+case ${1:-all} in
+lint | unit | suite) need_rust; "$1" ;;
+all) need_rust; lint; unit; suite ;;
+-h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit ;;
+*) die "unknown argument $1 (lint, unit, suite or all)" ;;
+esac
+
+echo
+for name in "${broken[@]}"; do echo "failed: $name"; done
+verdict=ok
+if [ "$failed" -gt 0 ] || [ ${#broken[@]} -gt 0 ]; then verdict=FAILED; fi
+echo "test result: $verdict. $passed passed; $failed failed; $ignored ignored; 0 measured; 0 filtered out; finished in $((SECONDS - started)).00s"
+[ "$verdict" = ok ] || { trap - ERR; exit 1; }
