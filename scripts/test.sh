@@ -81,13 +81,14 @@ suite() {
     cd "$root"
     cargo_test "black-box suite as root" as_root env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} "$program"
 
-    # As an ordinary user: whoever calls, or one made for this. The programs are copied to where that user can read them.
+    # As an ordinary user, whoever calls or one made for this: the tests that need no root. The programs are copied to
+    # where that user can read them.
     user=$(ordinary_user)
     home=$(mktemp -d /tmp/myrt-suite.XXXXXX)
     cp "$program" "$home/integration"
     cp "$(built debug)/myrt" "$home/myrt"
     as_root chown -R "$user" "$home"
-    cargo_test "black-box suite as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$home/myrt}" "$home/integration"
+    cargo_test "black-box suite as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$home/myrt}" "$home/integration" rootless
     as_root rm -rf "$home"
 }
 
