@@ -11,6 +11,8 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 
 pub mod id;
 pub mod load;
+pub mod mounts;
+pub mod rootfs;
 pub mod spec;
 
 /// A container, as it is going to be.
