@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod error;
 pub mod log;
+pub mod namespaces;
 pub mod net;
 pub mod plan;
 pub mod rootfs;

@@ -21,13 +21,28 @@ const SIZE_LIMIT: u64 = 16 << 20;
 /// Reads and parses config.json: the file itself, not its bundle.
 ///
 /// # Errors
-/// Where the file is missing, too large or not what the specification says, or its `ociVersion` is not one we know.
+/// As [`read`] and [`parse`].
 pub fn load(path: &Path) -> Result<spec::Spec> {
-    let bytes = read_file(path).map_err(|error| match error.errno() {
+    parse(&read(path)?, path)
+}
+
+/// Reads config.json; the bytes are what the state keeps.
+///
+/// # Errors
+/// As [`read_file`]; a missing file comes with what makes one.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
+    read_file(path).map_err(|error| match error.errno() {
         Some(Errno::NOENT) => missing(error, path),
         _ => error,
-    })?;
-    let spec: spec::Spec = parse(&bytes, &path.display().to_string())?;
+    })
+}
+
+/// Parses config.json; `path` is for messages.
+///
+/// # Errors
+/// Where it is not what the specification says, or its `ociVersion` is not one we know.
+pub fn parse(bytes: &[u8], path: &Path) -> Result<spec::Spec> {
+    let spec: spec::Spec = parse_json(bytes, &path.display().to_string())?;
     check_version(&spec.oci_version).context(|| path.display())?;
     Ok(spec)
 }
@@ -37,7 +52,7 @@ pub fn load(path: &Path) -> Result<spec::Spec> {
 /// # Errors
 /// Where it is not what the specification says under `process`.
 pub fn parse_process(bytes: &[u8], file: &str) -> Result<spec::Process> {
-    parse(bytes, file)
+    parse_json(bytes, file)
 }
 
 /// Parses a resources file, as `update --resources` gets it; `file` is its name, for messages.
@@ -45,7 +60,7 @@ pub fn parse_process(bytes: &[u8], file: &str) -> Result<spec::Process> {
 /// # Errors
 /// Where it is not what the specification says under `linux.resources`.
 pub fn parse_resources(bytes: &[u8], file: &str) -> Result<spec::Resources> {
-    parse(bytes, file)
+    parse_json(bytes, file)
 }
 
 /// Reads a whole file or pipe of at most 16 MiB.
@@ -65,7 +80,7 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
 }
 
 /// Parses fast; only when that fails, parses again and keeps track of the field.
-fn parse<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
+fn parse_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
     serde_json::from_slice(bytes).map_err(|error| locate::<T>(bytes, file).unwrap_or_else(|| refusal(file, "", &error)))
 }
 
@@ -125,7 +140,7 @@ mod tests {
     fn a_failure_names_line_and_field() {
         let text =
             "{\n \"ociVersion\": \"1.0.2\",\n \"mounts\": [{\"destination\": \"/a\"},\n  {\"options\": \"ro\"}]\n}";
-        let error = parse::<spec::Spec>(text.as_bytes(), "config.json").unwrap_err().to_string();
+        let error = parse_json::<spec::Spec>(text.as_bytes(), "config.json").unwrap_err().to_string();
         assert_eq!(
             error,
             "config.json, line 4 column 18: mounts[1].options: invalid type: string \"ro\", expected a sequence"
@@ -142,7 +157,7 @@ mod tests {
             ("{\"process\": {\"user\": {\"uid\": -1}}}", "process.user.uid: invalid value: integer `-1`"),
             ("{\"process\": {\"rlimits\": [{\"soft\": 1e3}]}}", "process.rlimits[0].soft: "),
         ] {
-            let error = parse::<spec::Spec>(text.as_bytes(), "f").unwrap_err().to_string();
+            let error = parse_json::<spec::Spec>(text.as_bytes(), "f").unwrap_err().to_string();
             assert!(error.contains(words), "{text:?} gave {error:?}");
         }
     }
@@ -153,7 +168,7 @@ mod tests {
             "resources": {"devices": null, "memory": {"limit": null}}}, "root": null, "unknown": [1, {}]}"#;
         let mut absent = spec::Spec { process: Some(spec::Process::default()), ..Default::default() };
         absent.linux.resources.memory = Some(spec::Memory::default());
-        assert_eq!(parse::<spec::Spec>(text.as_bytes(), "f").unwrap(), absent);
+        assert_eq!(parse_json::<spec::Spec>(text.as_bytes(), "f").unwrap(), absent);
     }
 
     #[test]

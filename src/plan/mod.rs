@@ -9,11 +9,19 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+mod hooks;
 pub mod id;
 pub mod load;
 pub mod mounts;
+mod namespaces;
+mod net;
+mod rdt;
 pub mod rootfs;
 pub mod spec;
+mod sysctl;
+
+pub use id::ContainerId;
+pub use load::{load, parse, parse_process, parse_resources, read};
 
 /// A container, as it is going to be.
 #[derive(Debug)]

@@ -6,7 +6,9 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
+pub mod nsfs;
 pub mod procfs;
+pub mod spawn;
 
 use rustix::io::Errno;
 
