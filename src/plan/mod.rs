@@ -9,16 +9,24 @@ use std::path::PathBuf;
 
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+pub mod capability;
+mod cpulist;
 mod hooks;
 pub mod id;
+mod limits;
 pub mod load;
+pub mod memory;
 pub mod mounts;
 mod namespaces;
 mod net;
+pub mod process;
 mod rdt;
 pub mod rootfs;
+mod schedule;
+pub mod seccomp;
 pub mod spec;
 mod sysctl;
+pub mod syscalls;
 
 pub use id::ContainerId;
 pub use load::{load, parse, parse_process, parse_resources, read};
@@ -177,9 +185,9 @@ pub struct Process {
     pub env: Vec<String>,
     /// Working folder, absolute.
     pub cwd: PathBuf,
-    /// The five sets; absent when config.json says nothing, and then none is changed.
-    pub capabilities: Option<Capabilities>,
-    /// Resource number of setrlimit(2), soft limit, hard limit.
+    /// The five sets; all empty when config.json says nothing, as runc and crun understand silence.
+    pub capabilities: Capabilities,
+    /// Resource limits, each resource once.
     pub rlimits: Vec<Rlimit>,
     /// PR_SET_NO_NEW_PRIVS.
     pub no_new_privileges: bool,
@@ -197,6 +205,8 @@ pub struct Process {
     pub affinity_initial: Option<Vec<u32>>,
     /// CPUs of the program.
     pub affinity_final: Option<Vec<u32>>,
+    /// What was tolerated and is worth a line in the log, such as a capability that nobody knows.
+    pub warnings: Vec<String>,
 }
 
 /// One resource limit.
@@ -376,14 +386,14 @@ pub struct NetDevice {
     pub name: String,
 }
 
-/// `linux.seccomp`, names resolved as far as they do not depend on an architecture.
+/// `linux.seccomp`, names resolved to rows of [`syscalls::NATIVE`].
 #[derive(Clone, Debug)]
 pub struct Seccomp {
     /// What happens where no rule matches.
     pub default_action: SeccompAction,
-    /// Architectures, the native one included.
+    /// Architectures that this machine's kernel can run, the native one first.
     pub architectures: Vec<SeccompArch>,
-    /// SECCOMP_FILTER_FLAG_* bits.
+    /// SECCOMP_FILTER_FLAG_* bits that matter to a single thread, so without TSYNC.
     pub flags: u64,
     /// The rules, in order.
     pub rules: Vec<SeccompRule>,
@@ -393,14 +403,16 @@ pub struct Seccomp {
     pub listener_metadata: String,
 }
 
-/// One rule: the action holds for each name where all the conditions hold.
+/// One rule: the action holds for each system call where all the conditions hold.
 #[derive(Clone, Debug)]
 pub struct SeccompRule {
-    /// Names of system calls; those that an architecture lacks are skipped there.
-    pub names: Vec<String>,
+    /// Its place in `linux.seccomp.syscalls`, for messages.
+    pub index: usize,
+    /// The system calls; names that no architecture of this machine has are left out.
+    pub calls: Vec<syscalls::Call>,
     /// What happens.
     pub action: SeccompAction,
-    /// All must hold.
+    /// All must hold; each argument at most once.
     pub args: Vec<SeccompArg>,
 }
 
@@ -425,13 +437,21 @@ pub enum SeccompAction {
     Notify,
 }
 
-/// SCMP_ARCH_*, with the AUDIT_ARCH_* number that the kernel puts into seccomp_data.
+/// One calling convention that a kernel serves: libseccomp's SCMP_ARCH_*.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SeccompArch {
     /// Such as `SCMP_ARCH_X86_64`.
     pub name: &'static str,
-    /// AUDIT_ARCH_*; x32 shares x86_64's.
+    /// The AUDIT_ARCH_* number that the kernel puts into seccomp_data; x32 shares x86_64's.
     pub audit: u32,
+    /// Column of the numbers in [`syscalls::Names`].
+    pub column: usize,
+    /// Whether arguments have 64 bits.
+    pub wide: bool,
+    /// What is added to each number; not 0 for x32 alone.
+    pub offset: u32,
+    /// The numbers of socketcall(2) and ipc(2), where they stand for several system calls.
+    pub multiplexers: Option<(u16, u16)>,
 }
 
 /// One condition on an argument.
