@@ -16,7 +16,7 @@ for bundle; do
     [ -f "$bundle/config.json" ] || die "$bundle is not a bundle of rootfs-examples (no config.json in it)"
     rootfs=$bundle/rootfs
     say "making rootfs-examples/$rootfs"
-    rm -rf "$rootfs"
+    rm -rf "$rootfs" 2>/dev/null || as_root rm -rf "$rootfs" # debian.sh makes it root's
     mkdir -p "$rootfs"/{bin,dev,etc,proc,root,sys,tmp,var/www}
     chmod 1777 "$rootfs/tmp"
     cp "$busybox" "$rootfs/bin/busybox"
