@@ -19,4 +19,14 @@ macro_rules! differences {
 
 differences! {
     RACE_OF_CREATES: "runc 1.1 looks whether the state folder exists and makes it later, so that two creates can win",
+    RUN_BUNDLE: "`run BUNDLE [ID]` is a form of myrt's own",
+    RUN_KEEP: "runc 1.1 has `run --keep`, but keeps nothing of a container in the foreground that a later command needs",
+    EXEC_CGROUP: "runc 1.1 applies `exec --cgroup` on v1 only with a controller's name before the path",
+    EXEC_UMASK: "runc 1.1 reads user.umask of config.json, but not that of process.json",
+    EXEC_BIG_UID: "runc 1.1 cuts a user id to 32 bits: 4294967296 is taken for root",
+    CRUN_FLAGS: "`--log-level`, `--cgroup-manager` and `run --config` are crun's, and the value auto of --rootless too",
+    LIST_EMPTY: "runc 1.1 prints null for an empty list; callers and later versions want []",
+    SPEC_1_3: "runc 1.1 knows version 1.0.2 of the runtime specification; myrt knows 1.3",
+    OWN_COMMANDS: "`check` and `completion` are commands of myrt's own",
+    CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
 }

@@ -5,6 +5,7 @@ use std::fs;
 use rustix::process::Signal;
 
 use crate::only_for_myrt;
+use crate::util::config::Edit as _;
 use crate::util::{Bundle, json, until};
 
 #[test]
@@ -231,10 +232,7 @@ fn kill_reaches_a_created_container() {
 fn kill_all_reaches_every_process() {
     let bundle = Bundle::busybox("kill_all");
     // Without a pid namespace of its own the death of the first process takes nobody along.
-    bundle.sh("sleep 1000 & sleep 1001 & echo > /tmp/ready; wait").config(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-        namespaces.retain(|namespace| namespace["type"] != "pid");
-    });
+    bundle.sh("sleep 1000 & sleep 1001 & echo > /tmp/ready; wait").config(|config| config.share("pid"));
     bundle.run_detached();
     until("there are three processes", || (procs(&bundle).len() == 3).then_some(()));
     bundle.command(["kill", "--all", &bundle.id, "KILL"]).run().ok();
@@ -247,10 +245,7 @@ fn kill_all_reaches_every_process() {
 #[test]
 fn delete_takes_along_what_outlived_the_first_process() {
     let bundle = Bundle::busybox("orphans");
-    bundle.sh("sleep 1000 & sleep 1001 & echo > /tmp/ready; exec sleep 1002").config(|config| {
-        let namespaces = config["linux"]["namespaces"].as_array_mut().unwrap();
-        namespaces.retain(|namespace| namespace["type"] != "pid");
-    });
+    bundle.sh("sleep 1000 & sleep 1001 & echo > /tmp/ready; exec sleep 1002").config(|config| config.share("pid"));
     bundle.run_detached();
     until("there are three processes", || (procs(&bundle).len() == 3).then_some(()));
     bundle.kill("KILL").ok();

@@ -31,5 +31,10 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod differences;
+mod exec;
+mod formats;
 mod lifecycle;
+mod logs;
+mod run;
+mod terminal;
 mod util;

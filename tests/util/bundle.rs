@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
 
-use super::command::{Output, TestCommand, copy_executable, write_executable};
+use super::command::{Output, TestCommand, copy_executable, set_mode, write_executable};
 use super::{assets, config, leftovers, runtime, until};
 
 /// A bundle and the container made from it. Dropping it deletes the container and asserts that nothing is left.
@@ -122,6 +122,15 @@ impl Bundle {
     /// Puts the probe at /bin/probe.
     pub fn with_probe(&self) -> &Self {
         copy_executable(assets::probe(), &self.rootfs("bin/probe"));
+        self
+    }
+
+    /// Lets other users walk to the rootfs, as a container with a user namespace must.
+    pub fn open_to_all(&self) -> &Self {
+        for folder in [&self.place.dir, &self.dir, &self.rootfs("")] {
+            set_mode(folder, 0o755);
+        }
+        set_mode(self.rootfs("tmp"), 0o1777);
         self
     }
 
@@ -253,6 +262,11 @@ impl Bundle {
     #[track_caller]
     pub fn status(&self) -> String {
         self.state()["status"].as_str().unwrap().to_owned()
+    }
+
+    /// Whether it runs; an id that is not known yet does not.
+    pub fn runs(&self) -> bool {
+        self.command(["state", &self.id]).run().out().contains("\"running\"")
     }
 
     /// Waits for a status word.

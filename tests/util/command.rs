@@ -264,7 +264,8 @@ pub struct Output {
 
 impl std::fmt::Display for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}\n{}\nstdout: {}\nstderr: {}", self.line, self.status, self.out(), self.err())
+        let cut = |text: String| text.chars().take(2000).collect::<String>();
+        write!(f, "{}\n{}\nstdout: {}\nstderr: {}", self.line, self.status, cut(self.out()), cut(self.err()))
     }
 }
 

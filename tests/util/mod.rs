@@ -5,10 +5,12 @@ pub mod bundle;
 pub mod command;
 pub mod config;
 pub mod leftovers;
+pub mod tty;
 pub mod wait;
 
 pub use bundle::Bundle;
-pub use command::{Output, TestCommand};
+pub use command::TestCommand;
+
 pub use serde_json::{Value, json};
 pub use wait::until;
 
