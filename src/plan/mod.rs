@@ -25,8 +25,8 @@ pub mod rootfs;
 mod schedule;
 pub mod seccomp;
 pub mod spec;
-mod sysctl;
 pub mod syscalls;
+mod sysctl;
 
 pub use id::ContainerId;
 pub use load::{load, parse, parse_process, parse_resources, read};
