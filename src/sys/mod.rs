@@ -6,8 +6,12 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
+pub mod clone;
+pub mod exec;
 pub mod nsfs;
 pub mod procfs;
+pub mod shared;
+pub mod signal;
 pub mod spawn;
 
 use rustix::io::Errno;

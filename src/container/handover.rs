@@ -1,0 +1,100 @@
+//! From the gate to the program: whoever opens the gate hears how the exec went, and fetches the seccomp listener.
+//!
+//! The listener is born in the container's process by the very last call before its exec, when the filter may forbid it
+//! every other call. So it cannot send the descriptor: it writes its number into memory that both sides see and spins
+//! there without a system call; the opener takes the descriptor out of it with pidfd_getfd(2) and says so in the same
+//! memory.
+
+use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::time::Timespec;
+
+use super::state::{State, Status};
+use super::wire::{Message, Wire};
+use crate::error::{Context, Error, Result};
+use crate::plan::Plan;
+use crate::security;
+use crate::sys::shared::Shared;
+
+/// How long either side waits for the other: a runtime that is killed here must not leave a spinning process.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The two cells: the listener's number plus one, and 1 once it has been fetched.
+const CELLS: usize = 2;
+
+/// Outside: waits until the exec closes the wire.
+///
+/// # Errors
+/// The reason why the program does not run.
+pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, plan: &Plan, state: &State) -> Result<()> {
+    loop {
+        match wire.receive()? {
+            None => return Ok(()),
+            Some(Message::Notify(memory)) => fetch_listener(&memory, pidfd, plan, state)?,
+            Some(Message::Failed(error)) => return Err(error),
+            Some(other) => return Err(Error::new(format!("unexpected message from the container: {other:?}"))),
+        }
+    }
+}
+
+/// Outside: takes the listener out of the process and sends it to who listens at linux.seccomp.listenerPath.
+fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, plan: &Plan, state: &State) -> Result<()> {
+    let cells = Shared::<AtomicI32>::of_file(memory, CELLS).context(|| "map the memory shared with the container")?;
+    let [number, fetched] = cells.get() else { return Err(Error::new("the shared memory has the wrong size")) };
+    let end = Instant::now() + PATIENCE;
+    while number.load(Ordering::Acquire) == 0 {
+        let brief = Timespec { tv_sec: 0, tv_nsec: 20_000 };
+        let gone = rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&brief)).unwrap_or(0) > 0;
+        if gone || Instant::now() > end {
+            // Its own error, if it has one, is still to come.
+            return Ok(());
+        }
+    }
+    let number = number.load(Ordering::Acquire) - 1;
+    let listener = rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty());
+    let listener = listener.context(|| "fetch the seccomp listener (pidfd_getfd)")?;
+    let seccomp = plan.seccomp.as_ref().and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp)));
+    if let Some((path, seccomp)) = seccomp {
+        let report = serde_json::to_value(state.report(Status::Running)).unwrap_or_default();
+        security::notify::send(path, &listener, &seccomp.listener_metadata, &report)?;
+    }
+    fetched.store(1, Ordering::Release);
+    Ok(())
+}
+
+/// Inside: the cells, before the filter is installed.
+#[derive(Debug)]
+pub struct Announcement(Shared<AtomicI32>);
+
+impl Announcement {
+    /// Makes the cells and sends them to the opener.
+    ///
+    /// # Errors
+    /// Where memory or wire fails.
+    pub fn prepare(wire: &Wire) -> Result<Self> {
+        let (cells, file) = Shared::with_file("myrt-notify", CELLS).context(|| "make memory to share with the runtime")?;
+        wire.send(&Message::Notify(file))?;
+        Ok(Self(cells))
+    }
+
+    /// Announces the listener and waits until it has been fetched. Makes no system call: the filter may forbid any. (The
+    /// clock is read in the vDSO.)
+    ///
+    /// # Errors
+    /// Where nobody fetched it in time.
+    pub fn hand_over(&self, listener: i32) -> Result<()> {
+        let [number, fetched] = self.0.get() else { return Err(Error::new("the shared memory has the wrong size")) };
+        number.store(listener + 1, Ordering::Release);
+        let end = Instant::now() + PATIENCE;
+        while fetched.load(Ordering::Acquire) == 0 {
+            if Instant::now() > end {
+                return Err(Error::new("linux.seccomp: nobody fetched the listener of SCMP_ACT_NOTIFY"));
+            }
+            std::hint::spin_loop();
+        }
+        Ok(())
+    }
+}

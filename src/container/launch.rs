@@ -1,0 +1,303 @@
+//! The parent's story: reserves, clones, answers, and lets go or takes down.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::create::CreateOptions;
+use super::init::{self, Expected, Gate, Init};
+use super::state::{self, State, Status};
+use super::store::{Folder, Store};
+use super::wire::{Message, Wire};
+use super::{gate, handover, hooks, remains, terminal, wait};
+use crate::cgroup::{self, Cgroup};
+use crate::error::{Error, Result};
+use crate::plan::{ContainerId, NamespaceKind, Plan};
+use crate::sys::clone::{self, Child, Forked};
+use crate::sys::signal;
+use crate::{namespaces, net, rootfs, security, trace};
+
+/// Where the launch ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// `create`: the process waits for `start`.
+    Gate,
+    /// `run`: the process becomes its program.
+    Exec,
+}
+
+/// A container in the making: its process is at work. Dropped before it is let go, everything is taken down.
+pub struct Launch<'a> {
+    plan: &'a Plan,
+    options: &'a CreateOptions,
+    ending: Ending,
+    child: Child,
+    wire: Wire,
+    cgroup: Cgroup,
+    console: Option<OwnedFd>,
+    // Last: the process is killed before what it stands on is removed.
+    made: Made,
+}
+
+/// What exists of a container in the making, beside its process.
+struct Made {
+    folder: Folder,
+    state: State,
+    /// From the first hook on, a failure runs the poststop hooks as well.
+    hooks_ran: bool,
+    /// It is finished: nothing is taken down any more.
+    kept: bool,
+}
+
+impl<'a> Launch<'a> {
+    /// Reserves the id, writes the state, makes the cgroup, clones. The new process is at work when this comes back.
+    ///
+    /// # Errors
+    /// Whatever stands in the way.
+    pub fn begin(
+        store: &Store,
+        id: &ContainerId,
+        plan: &'a Plan,
+        config: &[u8],
+        options: &'a CreateOptions,
+        ending: Ending,
+    ) -> Result<Self> {
+        let step = trace::step("reserve");
+        let record = cgroup::Record::plan(&cgroup::Request {
+            id: id.as_str(),
+            path: plan.cgroups_path.as_deref(),
+            driver: options.driver,
+            resources: &plan.resources,
+            rootless: !rustix::process::geteuid().is_root(),
+        })?;
+        let state = State::new(id.as_str(), plan, record);
+        let made = Made { folder: store.reserve(id)?, state, hooks_ran: false, kept: false };
+        // First the state: whatever is killed from here on can be listed and deleted.
+        made.folder.write_first(&made.state, config)?;
+        drop(step);
+
+        let step = trace::step("cgroup");
+        let mut cgroup = Cgroup::create(&made.state.cgroup, &plan.resources)?;
+        drop(step);
+
+        let step = trace::step("prepare");
+        let (inside, wire) = Wire::pair()?;
+        let init = Init {
+            plan,
+            options,
+            id: id.as_str(),
+            gate: match ending {
+                Ending::Gate => Gate::Socket(gate::build(&made.folder)?),
+                Ending::Exec => Gate::Wire,
+            },
+            prepared: rootfs::prepare(plan)?,
+            joins: namespaces::open(&plan.namespaces)?,
+            filter: plan.seccomp.as_ref().map(security::seccomp::compile).transpose()?,
+            wire: inside,
+        };
+        drop(step);
+
+        let step = trace::step("clone");
+        let child = match fork(plan, &mut cgroup)? {
+            Forked::Parent(child) => child,
+            Forked::Child => {
+                // The other end must have one owner only, or its end would never be noticed.
+                drop(wire);
+                init::main(init, &cgroup)
+            }
+        };
+        drop(step);
+        let mut launch = Self { plan, options, ending, child, wire, cgroup, console: None, made };
+        launch.equip()?;
+        Ok(launch)
+    }
+
+    /// Gives the new process what only we can give, while it already works on its mounts.
+    fn equip(&mut self) -> Result<()> {
+        let _step = trace::step("equip");
+        let pid = self.child.pid;
+        if self.plan.namespaces.creates(NamespaceKind::User) {
+            namespaces::write_id_maps(&self.plan.namespaces, pid)?;
+            // Limits and a low score are rights of the host's user namespace.
+            security::rlimits::apply(&self.plan.process.rlimits, Some(pid))?;
+            security::oom::apply(self.plan.process.oom_score_adj, Some(pid))?;
+        }
+        if self.cgroup.needs_adoption() {
+            self.cgroup.adopt(pid.as_raw_nonzero().get())?;
+        }
+        if init::waits_for_parent(self.plan, &self.cgroup) {
+            self.wire.send(&Message::Proceed)?;
+        }
+        if let Some(rdt) = &self.plan.intel_rdt {
+            self.made.state.rdt = security::rdt::apply(rdt, &self.made.state.id, pid)?;
+        }
+        self.note_process()
+    }
+
+    /// Remembers which process it is. One that is gone already is reported by its end, not here.
+    fn note_process(&mut self) -> Result<()> {
+        self.made.state.init = state::Process::of(self.child.pid);
+        self.made.folder.save(&self.made.state)
+    }
+
+    /// Answers the new process until there is nothing more to answer before its gate.
+    ///
+    /// # Errors
+    /// Its own, or that of a hook.
+    pub fn converse(&mut self) -> Result<()> {
+        let _step = trace::step("converse");
+        let mut expected = Expected::of(self.plan, self.ending);
+        while expected.anything() {
+            match self.wire.receive()? {
+                Some(Message::Second(number, pidfd)) => {
+                    self.replace_child(number, pidfd)?;
+                    expected.second = false;
+                }
+                Some(Message::RootReady) => {
+                    self.on_root_ready()?;
+                    expected.root_ready = false;
+                }
+                Some(Message::Console(master)) => {
+                    match &self.options.console_socket {
+                        Some(path) => terminal::send_descriptor(path, "terminal", master.as_fd())?,
+                        None => self.console = Some(master),
+                    }
+                    expected.console = false;
+                }
+                Some(Message::AtGate) => expected.gate = false,
+                Some(Message::Failed(error)) => return Err(error),
+                Some(other) => return Err(Error::new(format!("unexpected message from the container: {other:?}"))),
+                None => return Err(self.died_early()),
+            }
+        }
+        Ok(())
+    }
+
+    /// A second fork was needed: the first child has ended, this is the container's process.
+    fn replace_child(&mut self, number: i32, pidfd: OwnedFd) -> Result<()> {
+        let pid = Pid::from_raw(number).ok_or_else(|| Error::new("the container has no process"))?;
+        let first = std::mem::replace(&mut self.child, Child { pid, pidfd });
+        wait::reap(&first)?;
+        self.note_process()
+    }
+
+    /// The mounts are there, the old root still is: devices move in, and the hooks of the runtime's namespace run.
+    fn on_root_ready(&mut self) -> Result<()> {
+        net::move_devices(&self.plan.net_devices, self.child.pid)?;
+        self.made.hooks_ran = true;
+        let json = self.made.state.hook_json(Status::Creating);
+        hooks::run(&self.plan.hooks.prestart, "prestart", &json)?;
+        hooks::run(&self.plan.hooks.create_runtime, "createRuntime", &json)?;
+        self.wire.send(&Message::Proceed)
+    }
+
+    /// Lets the process through its gate and hears how its exec went. In the foreground every signal is blocked first:
+    /// from its first instruction on, the program gets what we are sent.
+    ///
+    /// # Errors
+    /// The reason why the program does not run.
+    pub fn open_gate(&mut self, foreground: bool) -> Result<()> {
+        let _step = trace::step("wait for the exec");
+        if foreground {
+            signal::block_all();
+        }
+        self.wire.send(&Message::Proceed)?;
+        handover::hear_exec(&self.wire, &self.child.pidfd, self.plan, &self.made.state)
+    }
+
+    /// Ends a create: the process stays at its gate.
+    ///
+    /// # Errors
+    /// Where it has ended in the meantime.
+    pub fn leave_at_gate(mut self) -> Result<()> {
+        self.wire.send(&Message::Proceed)?;
+        self.made.kept = true;
+        Ok(())
+    }
+
+    /// Ends a detached run.
+    pub fn leave(mut self) {
+        self.made.kept = true;
+    }
+
+    /// Ends a foreground run whose process has ended.
+    ///
+    /// # Errors
+    /// Where something cannot be taken down.
+    pub fn end(mut self, keep: bool) -> Result<()> {
+        let _step = trace::step("take down");
+        self.made.kept = true;
+        if !self.made.state.own_pid_namespace {
+            self.cgroup.kill(Signal::KILL)?;
+        }
+        if keep {
+            return Ok(());
+        }
+        remains::remove(&self.made.folder, &self.made.state)
+    }
+
+    /// The container's process.
+    pub fn child(&self) -> &Child {
+        &self.child
+    }
+
+    /// The master of the terminal, if it was not sent away.
+    pub fn take_console(&mut self) -> Option<OwnedFd> {
+        self.console.take()
+    }
+
+    /// What is remembered of the container.
+    pub fn state(&self) -> &State {
+        &self.made.state
+    }
+
+    /// The process is gone without a word, which only a signal does.
+    fn died_early(&self) -> Error {
+        let code = wait::reap(&self.child).unwrap_or_default();
+        let error = Error::new(format!("the container's first process ended before its program ran (exit code {code})"));
+        match code {
+            137 => error.hint("it was killed: a memory limit below what a start needs, or somebody's SIGKILL"),
+            159 => error.hint("a seccomp filter killed it"),
+            _ => error,
+        }
+    }
+}
+
+/// Forks into the new namespaces and, where the kernel and the hierarchy take it, straight into the cgroup.
+fn fork(plan: &Plan, cgroup: &mut Cgroup) -> Result<Forked> {
+    let flags = namespaces::clone_flags(&plan.namespaces);
+    let target = cgroup.clone_target();
+    let born_inside = target.is_some();
+    let forked = match clone::fork(flags, target) {
+        Err(Errno::INVAL | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM) if born_inside => {
+            // The child moves itself; if it was not the cgroup, the same error comes again.
+            cgroup.forget_clone_target();
+            clone::fork(flags, None)
+        }
+        other => other,
+    };
+    forked.map_err(|errno| namespaces::explain_clone(flags, errno))
+}
+
+impl Drop for Launch<'_> {
+    fn drop(&mut self) {
+        if !self.made.kept {
+            let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
+            let _ = wait::reap(&self.child);
+        }
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        if self.hooks_ran {
+            remains::run_poststop(&self.state);
+        }
+        // What cannot be taken down now stays listed, and delete --force tries again.
+        let _ = remains::take_down(&self.folder, &self.state);
+    }
+}

@@ -1,0 +1,75 @@
+//! The foreground: waits for a container's process, forwards signals to it, relays its terminal.
+
+use rustix::event::{PollFd, PollFlags};
+use rustix::io::Errno;
+use rustix::process::{Signal, WaitId, WaitIdOptions};
+
+use super::terminal::Relay;
+use crate::error::{Context, Result};
+use crate::sys::clone::Child;
+use crate::sys::signal;
+
+/// Waits until the process has ended, and gives its exit code: its own, or 128+n after signal n.
+///
+/// All signals are blocked by now and come through a descriptor: whatever this process is sent, the container's process
+/// is sent as well, but for SIGCHLD and SIGWINCH, which are about us.
+///
+/// # Errors
+/// Where polling fails.
+pub fn until_exit(child: &Child, mut relay: Option<Relay>) -> Result<u8> {
+    let signals = signal::descriptor().context(|| "make a signal descriptor")?;
+    loop {
+        let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        if let Some(relay) = &relay {
+            fds.extend(relay.interest());
+        }
+        match rustix::event::poll(&mut fds, None) {
+            Err(Errno::INTR) => continue,
+            other => other.context(|| "poll for the container's process")?,
+        };
+        let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
+        drop(fds);
+        if let (Some(relay), &[_, _, stdin, master, stdout]) = (&mut relay, ready.as_slice()) {
+            relay.pump([stdin, master, stdout]);
+        }
+        while let Some(signal) = ready[1].contains(PollFlags::IN).then(|| signal::next(&signals)).flatten() {
+            match signal {
+                Signal::CHILD => {}
+                Signal::WINCH => {
+                    if let Some(relay) = &relay {
+                        relay.resize();
+                    }
+                }
+                // A process that is gone in this very moment needs no signal.
+                other => drop(rustix::process::pidfd_send_signal(&child.pidfd, other)),
+            }
+        }
+        if ready[0].contains(PollFlags::IN) {
+            if let Some(relay) = &mut relay {
+                relay.finish();
+            }
+            return reap(child);
+        }
+    }
+}
+
+/// Reaps a process that has ended, or waits for it.
+///
+/// # Errors
+/// Where it is not a child of ours.
+pub fn reap(child: &Child) -> Result<u8> {
+    use std::os::fd::AsFd;
+    let status = loop {
+        match rustix::process::waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED) {
+            Err(Errno::INTR) => {}
+            other => break other.context(|| "wait for the container's process")?,
+        }
+    };
+    let Some(status) = status else { return Ok(0) };
+    let code = match (status.exit_status(), status.terminating_signal()) {
+        (Some(code), _) => code,
+        (None, Some(signal)) => 128 + signal,
+        (None, None) => 0,
+    };
+    Ok(code as u8)
+}

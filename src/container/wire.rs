@@ -1,0 +1,185 @@
+//! The conversation between a container's first process and whoever stands outside: a handful of typed messages over a
+//! packet socket, one packet each.
+//!
+//! ```text
+//! inside (init)                          outside (create, run, exec; after the gate also start)
+//!                                   ←    Proceed       id maps are written, systemd has it   [user namespace, systemd]
+//! Second(pidfd), and ends           →    goes on with that process                           [second fork]
+//! RootReady                         →    createRuntime hooks, network devices                [only with these]
+//!                                   ←    Proceed
+//! Console(master)                   →    to the console socket, or the caller's terminal     [only with a terminal]
+//! AtGate                            →    a create ends here                                  [create]
+//!                                   ←    Proceed       the state is saved; `start`
+//! Notify(shared memory)             →    fetches the seccomp listener                        [SCMP_ACT_NOTIFY]
+//! Failed(error)                     →    reports it and takes everything down
+//! end of file: the exec closed it   →    the program runs
+//! ```
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::{Errno, IoSlice, IoSliceMut};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+    SocketFlags, SocketType,
+};
+
+use crate::error::{Context, Error, Result};
+
+/// One end of the conversation. CLOEXEC: the exec of the program is its end of file.
+#[derive(Debug)]
+pub struct Wire(OwnedFd);
+
+/// What is said.
+#[derive(Debug)]
+pub enum Message {
+    /// Outside has done its part.
+    Proceed,
+    /// The namespaces and mounts are there; the old root still is.
+    RootReady,
+    /// Everything is ready but the exec.
+    AtGate,
+    /// A second fork was needed: this number and pidfd are the container's process.
+    Second(i32, OwnedFd),
+    /// The master side of the new terminal.
+    Console(OwnedFd),
+    /// Where the number of the seccomp listener is going to appear.
+    Notify(OwnedFd),
+    /// It cannot go on.
+    Failed(Error),
+}
+
+/// Longest packet: an error with a path or two in it. Longer ones are cut.
+const LONGEST: usize = 16 << 10;
+
+impl Wire {
+    /// Both ends.
+    ///
+    /// # Errors
+    /// Where no socket can be had.
+    pub fn pair() -> Result<(Self, Self)> {
+        let flags = SocketFlags::CLOEXEC;
+        let (ours, theirs) = rustix::net::socketpair(rustix::net::AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+            .context(|| "make a socket pair")?;
+        Ok((Self(ours), Self(theirs)))
+    }
+
+    /// Takes a connected packet socket.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
+    /// Says something.
+    ///
+    /// # Errors
+    /// Where nobody listens any more.
+    pub fn send(&self, message: &Message) -> Result<()> {
+        let (tag, text, fd) = match message {
+            Message::Proceed => (b'p', Vec::new(), None),
+            Message::RootReady => (b'r', Vec::new(), None),
+            Message::AtGate => (b'g', Vec::new(), None),
+            Message::Second(pid, fd) => (b's', pid.to_le_bytes().to_vec(), Some(fd.as_fd())),
+            Message::Console(fd) => (b'c', Vec::new(), Some(fd.as_fd())),
+            Message::Notify(fd) => (b'n', Vec::new(), Some(fd.as_fd())),
+            Message::Failed(error) => (b'f', shortened(error), None),
+        };
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds = fd.map(|fd| [fd]);
+        if let Some(fds) = &fds {
+            ancillary.push(SendAncillaryMessage::ScmRights(fds));
+        }
+        let packet = [IoSlice::new(std::slice::from_ref(&tag)), IoSlice::new(&text)];
+        rustix::net::sendmsg(&self.0, &packet, &mut ancillary, SendFlags::NOSIGNAL)
+            .map(drop)
+            .context(|| "send to the other side of the container")
+    }
+
+    /// Hears the next message; `None` once the other side is gone.
+    ///
+    /// # Errors
+    /// Where the socket fails, or something is said that is not in the table.
+    pub fn receive(&self) -> Result<Option<Message>> {
+        let mut packet = [0; LONGEST];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let received = loop {
+            let buffer = &mut [IoSliceMut::new(&mut packet)];
+            match rustix::net::recvmsg(&self.0, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => {}
+                Err(Errno::CONNRESET) => return Ok(None),
+                other => break other.context(|| "receive from the other side of the container")?.bytes,
+            }
+        };
+        let fd = ancillary.drain().find_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(mut fds) => fds.next(),
+            _ => None,
+        });
+        let Some((tag, text)) = packet[..received].split_first() else { return Ok(None) };
+        let odd = || Error::new(format!("unexpected message {:?} from the other side of the container", *tag as char));
+        Ok(Some(match (tag, fd) {
+            (b'p', None) => Message::Proceed,
+            (b'r', None) => Message::RootReady,
+            (b'g', None) => Message::AtGate,
+            (b's', Some(fd)) => {
+                Message::Second(i32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd)
+            }
+            (b'c', Some(fd)) => Message::Console(fd),
+            (b'n', Some(fd)) => Message::Notify(fd),
+            (b'f', None) => Message::Failed(serde_json::from_slice(text).map_err(|_| odd())?),
+            _ => return Err(odd()),
+        }))
+    }
+
+    /// Waits until the other side says that we may go on.
+    ///
+    /// # Errors
+    /// Where it is gone, which means that it gave up.
+    pub fn wait_for_proceed(&self) -> Result<()> {
+        match self.receive()? {
+            Some(Message::Proceed) => Ok(()),
+            Some(other) => Err(Error::new(format!("unexpected message {other:?} instead of Proceed"))),
+            None => Err(Error::new("the runtime outside is gone")),
+        }
+    }
+}
+
+impl AsFd for Wire {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+/// An error that fits into a packet.
+fn shortened(error: &Error) -> Vec<u8> {
+    let whole = serde_json::to_vec(error).unwrap_or_default();
+    if whole.len() < LONGEST {
+        return whole;
+    }
+    let start: String = error.to_string().chars().take(LONGEST / 8).collect();
+    serde_json::to_vec(&Error::new(start + " …")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_and_descriptors_cross() {
+        let (inside, outside) = Wire::pair().unwrap();
+        inside.send(&Message::Failed(Error::call("mount \"/x\"", Errno::PERM).hint("try"))).unwrap();
+        let Some(Message::Failed(error)) = outside.receive().unwrap() else { panic!("no error") };
+        assert_eq!((error.to_string().as_str(), error.remedy()), ("mount \"/x\": operation not permitted", Some("try")));
+        inside.send(&Message::Console(std::io::stdin().as_fd().try_clone_to_owned().unwrap())).unwrap();
+        assert!(matches!(outside.receive().unwrap(), Some(Message::Console(_))));
+        drop(inside);
+        assert!(outside.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn a_huge_error_is_cut() {
+        let (inside, outside) = Wire::pair().unwrap();
+        inside.send(&Message::Failed(Error::new("x".repeat(100_000)))).unwrap();
+        let Some(Message::Failed(error)) = outside.receive().unwrap() else { panic!("no error") };
+        assert!(error.to_string().ends_with(" …"));
+    }
+}

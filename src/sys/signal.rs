@@ -1,0 +1,69 @@
+//! Signal masks and signalfd(2).
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::Signal;
+
+use super::check;
+
+/// A signal mask, as it was before [`block_all`].
+#[derive(Clone, Copy)]
+pub struct Mask(libc::sigset_t);
+
+/// Blocks every signal that can be blocked and gives back the mask of before.
+pub fn block_all() -> Mask {
+    let mut all = MaybeUninit::uninit();
+    let mut before = MaybeUninit::uninit();
+    // SAFETY: both sets are written by the calls before they are read; SIG_BLOCK cannot fail with valid pointers.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        libc::sigprocmask(libc::SIG_BLOCK, all.as_ptr(), before.as_mut_ptr());
+        Mask(before.assume_init())
+    }
+}
+
+/// Sets the mask to what it was.
+pub fn restore(mask: &Mask) {
+    // SAFETY: the set is a valid one that the kernel gave us.
+    unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
+}
+
+/// A descriptor that delivers every blocked signal, CLOEXEC and non-blocking.
+///
+/// # Errors
+/// The errno of signalfd4(2), bare.
+pub fn descriptor() -> Result<OwnedFd, Errno> {
+    let mut all = MaybeUninit::uninit();
+    // SAFETY: sigfillset initialises the set, which is then read; the descriptor is new and ours.
+    unsafe {
+        libc::sigfillset(all.as_mut_ptr());
+        let fd = check(libc::c_long::from(libc::signalfd(-1, all.as_ptr(), libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)))?;
+        Ok(OwnedFd::from_raw_fd(fd as i32))
+    }
+}
+
+/// The next signal of a [`descriptor`], if one is pending.
+pub fn next(descriptor: &OwnedFd) -> Option<Signal> {
+    let mut info = MaybeUninit::<libc::signalfd_siginfo>::uninit();
+    let size = size_of::<libc::signalfd_siginfo>();
+    // SAFETY: the buffer has the size that is given; it is read only when the kernel has filled all of it.
+    let number = unsafe {
+        let read = libc::read(descriptor.as_raw_fd(), info.as_mut_ptr().cast(), size);
+        if read != size as isize {
+            return None;
+        }
+        info.assume_init().ssi_signo as i32
+    };
+    from_number(number)
+}
+
+/// Any signal that a container may get, the real-time ones included; `None` for a number that is none.
+pub fn from_number(number: i32) -> Option<Signal> {
+    if !(1..=64).contains(&number) {
+        return None;
+    }
+    // SAFETY: the number is a signal of the kernel; it is only sent, no handler is ever installed with it.
+    Some(unsafe { Signal::from_raw_unchecked(number) })
+}
