@@ -1,0 +1,340 @@
+//! `exec`: one more process in a container that runs. The same two stories as a start, with joined namespaces.
+
+use std::convert::Infallible;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::become_program::{self, Door, Dress};
+use super::create::write_pid_file;
+use super::terminal::{self, Relay};
+use super::wire::{Message, Wire};
+use super::{Container, Status, Store, handover, load, wait};
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Error, Result};
+use crate::plan::{self, ContainerId, NamespaceKind, Plan, Process, spec};
+use crate::security;
+use crate::sys::beneath::Beneath;
+use crate::sys::clone::{self, Child, Forked};
+use crate::sys::procfs::ProcFs;
+use crate::sys::signal;
+use crate::trace;
+
+/// What `exec` is asked.
+#[derive(Debug, Default)]
+pub struct ExecOptions {
+    /// What is to run.
+    pub process: ProcessSource,
+    /// Come back as soon as it runs.
+    pub detach: bool,
+    /// Who gets the master of the terminal.
+    pub console_socket: Option<PathBuf>,
+    /// Where its number goes.
+    pub pid_file: Option<PathBuf>,
+    /// Who gets its pidfd.
+    pub pidfd_socket: Option<PathBuf>,
+    /// How many descriptors from 3 on it gets.
+    pub preserve_fds: u32,
+    /// A cgroup below the container's.
+    pub cgroup: Option<String>,
+    /// Join a container that is paused.
+    pub ignore_paused: bool,
+}
+
+/// Where the process is described.
+#[derive(Debug)]
+pub enum ProcessSource {
+    /// A file with the `process` object of the specification.
+    File(PathBuf),
+    /// The container's own process, with changes.
+    Changed(Box<Changes>),
+}
+
+impl Default for ProcessSource {
+    fn default() -> Self {
+        Self::Changed(Box::default())
+    }
+}
+
+/// Changes to the container's own process; what is not said stays as config.json has it.
+#[derive(Debug, Default)]
+pub struct Changes {
+    /// Program and arguments.
+    pub args: Vec<String>,
+    /// Whether it gets a terminal: unlike the rest, never inherited.
+    pub terminal: bool,
+    /// Working folder.
+    pub cwd: Option<String>,
+    /// Added to the environment, last one wins.
+    pub env: Vec<String>,
+    /// User and, if said, group.
+    pub user: Option<(u32, Option<u32>)>,
+    /// Supplementary groups in place of the container's.
+    pub additional_gids: Vec<u32>,
+    /// Capabilities added to all sets that a plain process uses.
+    pub capabilities: Vec<String>,
+    /// SELinux label.
+    pub label: Option<String>,
+    /// AppArmor profile.
+    pub apparmor: Option<String>,
+    /// PR_SET_NO_NEW_PRIVS.
+    pub no_new_privileges: bool,
+}
+
+/// The parent's side of an exec.
+struct Exec<'a> {
+    container: &'a Container,
+    plan: Plan,
+    process: Process,
+    options: &'a ExecOptions,
+    pidfd: OwnedFd,
+    cgroup: Cgroup,
+    filter: Option<security::seccomp::Program>,
+}
+
+/// Runs a process in a container. In the foreground, gives its exit code.
+///
+/// # Errors
+/// Where the container does not run, or the process cannot; `exec` then ends with 255, as callers expect.
+pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
+    run(store, id, options).map_err(|error| error.exit_with(255))
+}
+
+fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
+    let step = trace::step("read state");
+    let container = load(store, id)?;
+    check_status(&container, options)?;
+    let (plan, process) = resolve(&container, options)?;
+    check_terminal(&process, options)?;
+    drop(step);
+    let step = trace::step("prepare");
+    let mut exec = Exec {
+        pidfd: container.pidfd()?,
+        cgroup: open_cgroup(&container, options)?,
+        filter: plan.seccomp.as_ref().map(security::seccomp::compile).transpose()?,
+        container: &container,
+        plan,
+        process,
+        options,
+    };
+    drop(step);
+    let (child, wire) = exec.launch()?;
+    let mut started = Started { child, kept: false };
+    let console = exec.converse(&mut started.child, &wire)?;
+    if let Some(path) = &options.pid_file {
+        write_pid_file(path, started.child.pid)?;
+    }
+    if let Some(path) = &options.pidfd_socket {
+        terminal::send_descriptor(path, "pidfd", started.child.pidfd.as_fd())?;
+    }
+    if !options.detach {
+        signal::block_all();
+    }
+    let step = trace::step("wait for the exec");
+    wire.send(&Message::Proceed)?;
+    handover::hear_exec(&wire, &started.child.pidfd, &exec.plan, &container.state)?;
+    drop(step);
+    started.kept = true;
+    if options.detach {
+        return Ok(0);
+    }
+    wait::until_exit(&started.child, console.map(Relay::new).transpose()?)
+}
+
+/// A process that is killed unless its exec has succeeded.
+struct Started {
+    child: Child,
+    kept: bool,
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
+            let _ = wait::reap(&self.child);
+        }
+    }
+}
+
+fn check_status(container: &Container, options: &ExecOptions) -> Result<()> {
+    match container.status() {
+        Status::Running | Status::Created => Ok(()),
+        Status::Paused if options.ignore_paused => Ok(()),
+        Status::Paused => Err(Error::new("cannot exec in a paused container")
+            .hint("resume it first, or use --ignore-paused: then the process starts when it is resumed")),
+        Status::Stopped => Err(Error::new("cannot exec in a stopped container: container not running")),
+        Status::Creating => Err(Error::new("cannot exec in a container that is still being created")),
+    }
+}
+
+fn check_terminal(process: &Process, options: &ExecOptions) -> Result<()> {
+    match (process.terminal, &options.console_socket) {
+        (true, None) if options.detach => Err(Error::new("cannot allocate tty if the runtime detaches without a console socket")
+            .hint("give --console-socket PATH, or leave out --tty or --detach")),
+        (false, Some(_)) => Err(Error::new("cannot use a console socket without a terminal").hint("give --tty")),
+        _ => Ok(()),
+    }
+}
+
+/// The container's plan and the process that is to run in it.
+fn resolve(container: &Container, options: &ExecOptions) -> Result<(Plan, Process)> {
+    let file = container.folder.path().join("config.json");
+    let config = plan::parse(&container.folder.config()?, &file)?;
+    let process = match &options.process {
+        ProcessSource::File(file) => plan::parse_process(&plan::read(file)?, file)?,
+        ProcessSource::Changed(changes) => changes.apply(config.process.clone().unwrap_or_default()),
+    };
+    let plan = Plan::for_exec(config, &container.state.bundle, &container.state.rootfs)?;
+    let process = Process::new(&process, "process")?;
+    Ok((plan, process))
+}
+
+impl Changes {
+    fn apply(&self, mut process: spec::Process) -> spec::Process {
+        process.terminal = self.terminal;
+        process.args.clone_from(&self.args);
+        process.env.extend(self.env.iter().cloned());
+        if let Some(cwd) = &self.cwd {
+            process.cwd.clone_from(cwd);
+        }
+        if let Some((uid, gid)) = self.user {
+            process.user.uid = uid;
+            process.user.gid = gid.unwrap_or(process.user.gid);
+        }
+        if !self.additional_gids.is_empty() {
+            process.user.additional_gids.clone_from(&self.additional_gids);
+        }
+        if !self.capabilities.is_empty() {
+            let sets = process.capabilities.get_or_insert_default();
+            for name in &self.capabilities {
+                // Not inheritable: that would hand them to every program of a user (CVE-2022-29162).
+                for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+                    set.push(name.clone());
+                }
+            }
+        }
+        if self.label.is_some() {
+            process.selinux_label.clone_from(&self.label);
+        }
+        if self.apparmor.is_some() {
+            process.apparmor_profile.clone_from(&self.apparmor);
+        }
+        process.no_new_privileges |= self.no_new_privileges;
+        process
+    }
+}
+
+fn open_cgroup(container: &Container, options: &ExecOptions) -> Result<Cgroup> {
+    let cgroup = container.cgroup()?;
+    match &options.cgroup {
+        Some(path) => cgroup.sub(path),
+        None => Ok(cgroup),
+    }
+}
+
+impl Exec<'_> {
+    /// Clones into the container's pid namespace and cgroup.
+    fn launch(&mut self) -> Result<(Child, Wire)> {
+        let _step = trace::step("clone");
+        let (inside, outside) = Wire::pair()?;
+        let joins_pid = self.plan.namespaces.separate(NamespaceKind::Pid);
+        // Which pid namespace a process is in is settled by its birth. With rights over the container's we only have to
+        // say so before the clone; without (rootless) the child joins the user namespace first and forks once more.
+        let direct = joins_pid && clone::setns(&self.pidfd, NamespaceKind::Pid.flag()).is_ok();
+        let second_fork = joins_pid && !direct;
+        let target = self.cgroup.clone_target();
+        let born_inside = target.is_some();
+        let forked = match clone::fork(0, target) {
+            Err(Errno::INVAL | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM) if born_inside => {
+                self.cgroup.forget_clone_target();
+                clone::fork(0, None)
+            }
+            other => other,
+        };
+        match forked.context(|| "fork into the container")? {
+            Forked::Parent(child) => Ok((child, outside)),
+            Forked::Child => {
+                drop(outside);
+                become_program::or_report(&inside, || self.child(&inside, direct, second_fork))
+            }
+        }
+    }
+
+    /// Answers the child until it waits for its last leave.
+    fn converse(&self, child: &mut Child, wire: &Wire) -> Result<Option<OwnedFd>> {
+        let mut console = None;
+        loop {
+            match wire.receive()? {
+                Some(Message::Second(number, pidfd)) => {
+                    let pid = Pid::from_raw(number).ok_or_else(|| Error::new("the exec has no process"))?;
+                    wait::reap(&std::mem::replace(child, Child { pid, pidfd }))?;
+                }
+                Some(Message::Console(master)) => match &self.options.console_socket {
+                    Some(path) => terminal::send_descriptor(path, "terminal", master.as_fd())?,
+                    None => console = Some(master),
+                },
+                Some(Message::AtGate) => return Ok(console),
+                Some(Message::Failed(error)) => return Err(error),
+                Some(other) => return Err(Error::new(format!("unexpected message from the process: {other:?}"))),
+                None => return Err(Error::new("the process ended before its program ran")),
+            }
+        }
+    }
+
+    /// The child's story.
+    fn child(&self, wire: &Wire, direct: bool, second_fork: bool) -> Result<Infallible> {
+        become_program::relay_log(wire)?;
+        let proc = ProcFs::open()?;
+        let own_user_namespace = self.plan.namespaces.separate(NamespaceKind::User);
+        if own_user_namespace && !second_fork {
+            // Rights of the host's user namespace, which we are about to leave.
+            security::rlimits::apply(&self.process.rlimits, None)?;
+            security::oom::apply(self.process.oom_score_adj, None)?;
+        }
+        self.cgroup.enter()?;
+        self.join(direct)?;
+        if second_fork {
+            match clone::fork(libc::CLONE_PARENT as u64, None).context(|| "fork into the pid namespace")? {
+                Forked::Parent(child) => {
+                    wire.send(&Message::Second(child.pid.as_raw_nonzero().get(), child.pidfd))?;
+                    crate::sys::exec::exit_now(0);
+                }
+                Forked::Child => {}
+            }
+        }
+        rustix::process::setsid().context(|| "start a new session (setsid)")?;
+        let root = Beneath::open(Path::new("/"))?;
+        if self.process.terminal {
+            let terminal = terminal::open(&root, &self.process)?;
+            wire.send(&Message::Console(terminal.master))?;
+            terminal::attach(&terminal.slave)?;
+        }
+        let dress = Dress {
+            process: &self.process,
+            plan: &self.plan,
+            filter: self.filter.as_ref(),
+            keyring: None,
+            limits_are_set: own_user_namespace && !second_fork,
+            preserve_fds: self.options.preserve_fds,
+            root: &root,
+        };
+        let door = Door::approach(&dress, &proc)?;
+        wire.send(&Message::AtGate)?;
+        wire.wait_for_proceed()?;
+        door.pass(wire)
+    }
+
+    /// Joins the container's namespaces, all at once and by its pidfd: none of them can be another's.
+    fn join(&self, direct: bool) -> Result<()> {
+        let kinds = NamespaceKind::ALL.into_iter().filter(|kind| {
+            self.plan.namespaces.separate(*kind) && !(direct && *kind == NamespaceKind::Pid)
+        });
+        let flags = kinds.fold(0, |flags, kind| flags | kind.flag());
+        if flags == 0 {
+            return Ok(());
+        }
+        clone::setns(&self.pidfd, flags).context(|| format!("join the namespaces of container {}", self.container.id()))
+    }
+}

@@ -1,0 +1,197 @@
+//! The child's story: a fork of the runtime that builds the container around itself and becomes its program.
+//!
+//! It works on the parent's `&Plan`, copied by the fork: nothing is serialised. It trusts nothing that the container can
+//! write, and until the exec it holds no descriptor that the program could inherit.
+
+use std::convert::Infallible;
+use std::os::fd::OwnedFd;
+
+use super::become_program::{self, Door, Dress};
+use super::create::CreateOptions;
+use super::launch::Ending;
+use super::wire::{Message, Wire};
+use super::{gate, hooks, terminal};
+use crate::cgroup::Cgroup;
+use crate::error::{Context, Result};
+use crate::namespaces::{self, Joins};
+use crate::plan::{NamespaceKind, Plan};
+use crate::rootfs::Prepared;
+use crate::security::seccomp;
+use crate::sys::clone::{self, Forked};
+use crate::sys::procfs::ProcFs;
+use crate::{log, net, rootfs, trace};
+
+/// What the child inherits.
+pub struct Init<'a> {
+    /// What it is to become.
+    pub plan: &'a Plan,
+    /// How the caller wants it.
+    pub options: &'a CreateOptions,
+    /// The container's id.
+    pub id: &'a str,
+    /// Where it waits before the exec.
+    pub gate: Gate,
+    /// Descriptors that only the host's rights could open.
+    pub prepared: Prepared,
+    /// Open namespaces to join.
+    pub joins: Joins,
+    /// The compiled seccomp filter.
+    pub filter: Option<seccomp::Program>,
+    /// To the runtime.
+    pub wire: Wire,
+}
+
+/// Where the container's process waits for leave to exec.
+pub enum Gate {
+    /// `run`: the parent says it on the wire.
+    Wire,
+    /// `create`: some later `start` says it on this socket.
+    Socket(OwnedFd),
+}
+
+/// Which messages the parent waits for before the gate.
+pub struct Expected {
+    /// [`Message::Second`]
+    pub second: bool,
+    /// [`Message::RootReady`]
+    pub root_ready: bool,
+    /// [`Message::Console`]
+    pub console: bool,
+    /// [`Message::AtGate`]
+    pub gate: bool,
+}
+
+impl Expected {
+    /// What this plan makes the child say.
+    pub fn of(plan: &Plan, ending: Ending) -> Self {
+        Self {
+            second: namespaces::needs_second_fork(&plan.namespaces),
+            root_ready: parent_acts_on_root(plan),
+            console: plan.process.terminal,
+            gate: ending == Ending::Gate,
+        }
+    }
+
+    /// Whether something is still to come.
+    pub fn anything(&self) -> bool {
+        self.second || self.root_ready || self.console || self.gate
+    }
+}
+
+/// Whether the child may do nothing before the parent has given it ids, or systemd has given it a cgroup.
+pub fn waits_for_parent(plan: &Plan, cgroup: &Cgroup) -> bool {
+    plan.namespaces.creates(NamespaceKind::User) || cgroup.needs_adoption()
+}
+
+/// Whether the parent has something to do between mounts and pivot.
+fn parent_acts_on_root(plan: &Plan) -> bool {
+    let hooks = &plan.hooks;
+    !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && plan.net_devices.is_empty())
+}
+
+/// Runs the story; whatever stops it is told to the parent.
+pub fn main(init: Init<'_>, cgroup: &Cgroup) -> ! {
+    become_program::or_report(&init.wire, || story(&init, cgroup))
+}
+
+fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
+    let Init { plan, options, wire, .. } = init;
+    if waits_for_parent(plan, cgroup) {
+        wire.wait_for_proceed()?;
+    }
+    become_program::relay_log(wire)?;
+    // While the host's /proc is still ours to see: labels, sysctls and scores go through this descriptor.
+    let proc = ProcFs::open()?;
+    enter_namespaces(init, cgroup)?;
+
+    // A session of its own, so that the caller's terminal and job control are out of reach.
+    rustix::process::setsid().context(|| "start a new session (setsid)")?;
+    if plan.namespaces.creates(NamespaceKind::Network) {
+        let _step = trace::step("loopback");
+        net::loopback_up()?;
+    }
+
+    let step = trace::step("mounts");
+    let root = rootfs::build(plan, &init.prepared, cgroup, &proc)?;
+    drop(step);
+    if parent_acts_on_root(plan) {
+        wire.send(&Message::RootReady)?;
+        wire.wait_for_proceed()?;
+    }
+    if !plan.hooks.create_container.is_empty() {
+        hooks::run(&plan.hooks.create_container, "createContainer", &become_program::hook_state(plan, init.id))?;
+    }
+    let step = trace::step("pivot");
+    let root = root.pivot(options.no_pivot)?;
+    drop(step);
+
+    let step = trace::step("finish root");
+    namespaces::set_names(plan)?;
+    namespaces::write_sysctls(&plan.sysctl, &proc)?;
+    if plan.process.terminal {
+        let terminal = terminal::open(&root, &plan.process)?;
+        rootfs::console(&root, &terminal.slave)?;
+        wire.send(&Message::Console(terminal.master))?;
+        terminal::attach(&terminal.slave)?;
+    }
+    rootfs::finish(plan, &root, &proc)?;
+    drop(step);
+
+    let step = trace::step("rights");
+    let dress = Dress {
+        process: &plan.process,
+        plan,
+        filter: init.filter.as_ref(),
+        keyring: (!options.no_new_keyring).then_some(init.id),
+        limits_are_set: plan.namespaces.creates(NamespaceKind::User),
+        preserve_fds: options.preserve_fds,
+        root: &root,
+    };
+    let door = Door::approach(&dress, &proc)?;
+    drop((proc, root));
+    drop(step);
+
+    let opener = wait_at_gate(init)?;
+    let opener = opener.as_ref().unwrap_or(wire);
+    become_program::or_report(opener, || {
+        if !plan.hooks.start_container.is_empty() {
+            door.run_hooks(&plan.hooks.start_container, &become_program::hook_state(plan, init.id))?;
+        }
+        door.pass(opener)
+    })
+}
+
+/// Joins what is to be joined and leaves what clone could not leave; forks again where the kernel puts only children in.
+fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup) -> Result<()> {
+    let _step = trace::step("namespaces");
+    let namespaces = &init.plan.namespaces;
+    init.joins.enter(namespaces)?;
+    cgroup.enter()?;
+    // Only now: the root of a cgroup namespace is the cgroup in which it is made.
+    namespaces::unshare_rest(namespaces)?;
+    if namespaces::needs_second_fork(namespaces) {
+        match clone::fork(libc::CLONE_PARENT as u64, None).context(|| "fork the container's first process")? {
+            Forked::Parent(child) => {
+                init.wire.send(&Message::Second(child.pid.as_raw_nonzero().get(), child.pidfd))?;
+                crate::sys::exec::exit_now(0);
+            }
+            Forked::Child => {}
+        }
+    }
+    Ok(())
+}
+
+/// Waits for leave to exec; gives the wire to whoever gave it, where that is not the parent.
+fn wait_at_gate(init: &Init<'_>) -> Result<Option<Wire>> {
+    let _step = trace::step("wait at the gate");
+    match &init.gate {
+        Gate::Wire => init.wire.wait_for_proceed().map(|()| None),
+        Gate::Socket(listener) => {
+            init.wire.send(&Message::AtGate)?;
+            // The parent has saved the state and published the pid: from here on it may be gone.
+            init.wire.wait_for_proceed()?;
+            log::relay_to(Box::new(|_, _| ()));
+            gate::wait(listener).map(Some)
+        }
+    }
+}
