@@ -16,3 +16,4 @@ pub mod rootfs;
 pub mod security;
 pub mod sys;
 pub mod time;
+pub mod trace;

@@ -81,9 +81,8 @@ pub fn finish() -> Result<()> {
     let micros = |nanos: u64| nanos as f64 / 1000.0;
     // The child sees itself as process 1 of its namespace; a trace has two rows, whatever their numbers.
     let row_of = |process: u64| if process == parent { 1 } else { 2 };
-    let names = [(1, "parent: myrt"), (2, "child: the container's first process")].map(|(row, name)| {
-        json!({"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": name}})
-    });
+    let names = [(1, "parent: myrt"), (2, "child: the container's first process")]
+        .map(|(row, name)| json!({"name": "thread_name", "ph": "M", "pid": 1, "tid": row, "args": {"name": name}}));
     let steps = rows.iter().map(|row| {
         json!({
             "name": text(&row[HEAD..]), "cat": "start", "ph": "X", "pid": 1, "tid": row_of(row[0]),

@@ -25,6 +25,11 @@ unsafe impl Atomics for std::sync::atomic::AtomicI32 {}
 // SAFETY: likewise.
 unsafe impl Atomics for std::sync::atomic::AtomicU64 {}
 
+// SAFETY: the mapping belongs to no thread, and all access to it is through atomics.
+unsafe impl<T: Atomics> Send for Shared<T> {}
+// SAFETY: likewise.
+unsafe impl<T: Atomics> Sync for Shared<T> {}
+
 impl<T: Atomics> Shared<T> {
     /// Maps room for `count` values.
     ///
