@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::plan::{IdMap, NamespaceKind, Namespaces};
+use crate::plan::{IdMap, NamespaceKind, Namespaces, Plan};
 use crate::sys::{nsfs, procfs::ProcFs};
 
 mod helper;
@@ -97,13 +97,17 @@ pub struct Joined {
     pub path: PathBuf,
 }
 
+/// All namespaces to join, in the order of [`NamespaceKind::ALL`].
+#[derive(Debug)]
+pub struct Joins(Vec<Joined>);
+
 /// Opens every namespace that the plan joins, before anything is made: one that ends meanwhile stays alive by its
 /// descriptor, and a path that is swapped later changes nothing.
 ///
 /// # Errors
 /// Where a path cannot be opened, or is not a namespace of the kind that stands beside it.
-pub fn open(namespaces: &Namespaces) -> Result<Vec<Joined>> {
-    namespaces.join.iter().map(|(kind, path)| open_one(*kind, path.clone())).collect()
+pub fn open(namespaces: &Namespaces) -> Result<Joins> {
+    namespaces.join.iter().map(|(kind, path)| open_one(*kind, path.clone())).collect::<Result<_>>().map(Joins)
 }
 
 fn open_one(kind: NamespaceKind, path: PathBuf) -> Result<Joined> {
@@ -129,25 +133,32 @@ fn open_one(kind: NamespaceKind, path: PathBuf) -> Result<Joined> {
     }
 }
 
-/// Joins the namespaces. A pid namespace holds only for children made afterwards (setns(2)); a mount namespace brings
-/// its own root and working folder.
-///
-/// With a user namespace among them, those come first that the caller may join with its present rights, since it loses
-/// them; then the user namespace; then the rest, with the rights that it gives.
-///
-/// # Errors
-/// Names the namespace that could not be joined.
-pub fn join(joined: &[Joined]) -> Result<()> {
-    let (user, others): (Vec<&Joined>, Vec<&Joined>) =
-        joined.iter().partition(|namespace| namespace.kind == NamespaceKind::User);
-    let mut later = Vec::new();
-    for namespace in others {
-        match set(namespace) {
-            Err(error) if error.errno() == Some(Errno::PERM) && !user.is_empty() => later.push(namespace),
-            other => other?,
+impl Joins {
+    /// Joins them. A pid namespace holds only for children made afterwards (setns(2)); a mount namespace brings its own
+    /// root and working folder.
+    ///
+    /// With a user namespace among them, those come first that the caller may join with its present rights, since it
+    /// loses them; then the user namespace, whose mappings are compared with those of the plan; then the rest, with the
+    /// rights that it gives.
+    ///
+    /// # Errors
+    /// Names the namespace that could not be joined, or the mappings that differ.
+    pub fn enter(&self, namespaces: &Namespaces, proc: &ProcFs) -> Result<()> {
+        let (user, others): (Vec<&Joined>, Vec<&Joined>) =
+            self.0.iter().partition(|namespace| namespace.kind == NamespaceKind::User);
+        let mut later = Vec::new();
+        for namespace in others {
+            match set(namespace) {
+                Err(error) if error.errno() == Some(Errno::PERM) && !user.is_empty() => later.push(namespace),
+                other => other?,
+            }
         }
+        for namespace in user {
+            set(namespace)?;
+            check_joined_maps(proc, namespaces)?;
+        }
+        later.into_iter().try_for_each(set)
     }
-    user.into_iter().chain(later).try_for_each(set)
 }
 
 fn set(namespace: &Joined) -> Result<()> {
@@ -158,13 +169,7 @@ fn set(namespace: &Joined) -> Result<()> {
 
 /// containerd and CRI-O give mappings beside the user namespace to join. Compares them with the real ones, from inside:
 /// a container that believes in other owners than it gets would be wrong in silence.
-///
-/// # Errors
-/// Where they differ.
-pub fn check_joined_maps(proc: &ProcFs, namespaces: &Namespaces) -> Result<()> {
-    if namespaces.creates(NamespaceKind::User) {
-        return Ok(());
-    }
+fn check_joined_maps(proc: &ProcFs, namespaces: &Namespaces) -> Result<()> {
     let maps = [
         ("linux.uidMappings", "self/uid_map", &namespaces.uid_map),
         ("linux.gidMappings", "self/gid_map", &namespaces.gid_map),
@@ -195,17 +200,19 @@ fn parse_map(text: &str) -> Vec<IdMap> {
     text.lines().filter_map(line).collect()
 }
 
-/// Writes the offsets of the time namespace that the calling process has made by unshare(2), before its first child.
+/// Makes the time namespace with its offsets, where the plan has some: for the children of the calling process, so
+/// before the [`second_fork`].
 ///
 /// # Errors
-/// Names the field: a clock would become negative or overflow (ERANGE), or the namespace is in use (EACCES).
-pub fn write_time_offsets(proc: &ProcFs, namespaces: &Namespaces) -> Result<()> {
+/// Names the field: a clock would become negative or overflow (ERANGE), or the kernel has no time namespaces.
+pub fn unshare_time(namespaces: &Namespaces, proc: &ProcFs) -> Result<()> {
+    if namespaces.time_offsets.is_empty() {
+        return Ok(());
+    }
+    nsfs::unshare(NamespaceKind::Time.flag()).context(|| "linux.timeOffsets: unshare a time namespace")?;
     let mut text = String::new();
     for (clock, seconds, nanoseconds) in &namespaces.time_offsets {
         let _ = writeln!(text, "{clock} {seconds} {nanoseconds}");
-    }
-    if text.is_empty() {
-        return Ok(());
     }
     let written = proc.write("self/timens_offsets", text.as_bytes());
     written.context(|| "linux.timeOffsets: write /proc/self/timens_offsets").map_err(|error| match error.errno() {
@@ -213,6 +220,51 @@ pub fn write_time_offsets(proc: &ProcFs, namespaces: &Namespaces) -> Result<()> 
         Some(Errno::NOENT) => error.hint("this kernel has no time namespaces (Linux 5.6, CONFIG_TIME_NS)"),
         _ => error,
     })
+}
+
+/// Makes the cgroup namespace, where the plan has a new one. Its root is the cgroup of the calling process at this
+/// moment, so it comes once the process is in its cgroup, and in the container's own process.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn unshare_cgroup(namespaces: &Namespaces) -> Result<()> {
+    if !namespaces.creates(NamespaceKind::Cgroup) {
+        return Ok(());
+    }
+    nsfs::unshare(NamespaceKind::Cgroup.flag()).context(|| "linux.namespaces: unshare a cgroup namespace")
+}
+
+/// Sets `hostname` and `domainname`. The plan has seen to it that the UTS namespace is the container's.
+///
+/// # Errors
+/// Names the field.
+pub fn set_names(plan: &Plan) -> Result<()> {
+    if let Some(name) = &plan.hostname {
+        rustix::system::sethostname(name.as_bytes()).context(|| format!("hostname: sethostname {name:?}"))?;
+    }
+    if let Some(name) = &plan.domainname {
+        rustix::system::setdomainname(name.as_bytes()).context(|| format!("domainname: setdomainname {name:?}"))?;
+    }
+    Ok(())
+}
+
+/// Writes `linux.sysctl` through the host's procfs: its /proc/sys shows the namespaces of whoever opens it.
+///
+/// # Errors
+/// Names the parameter.
+pub fn write_sysctls(sysctl: &[(String, String)], proc: &ProcFs) -> Result<()> {
+    for (path, value) in sysctl {
+        let what = || format!("linux.sysctl: write {value:?} to /proc/sys/{path}");
+        proc.write(format!("sys/{path}"), value.as_bytes()).context(what).map_err(|error| match error.errno() {
+            Some(Errno::NOENT) => error.hint("this kernel has no such parameter, or its module is not loaded"),
+            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
+                error.hint("this parameter cannot be set from the container's namespaces")
+            }
+            Some(Errno::INVAL) => error.hint("the kernel does not take this value"),
+            _ => error,
+        })?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

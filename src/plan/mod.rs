@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
 pub mod capability;
+mod check;
 mod cpulist;
 mod hooks;
 pub mod id;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub memory_policy: Option<MemoryPolicy>,
     /// `hooks`.
     pub hooks: spec::Hooks,
+    /// What was tolerated and is worth a line in the log, the process's included.
+    pub warnings: Vec<String>,
 }
 
 /// The eight kinds of namespaces.
