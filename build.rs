@@ -1,4 +1,5 @@
-//! Tells the program which commit it was built from: MYRT_COMMIT, `unknown` outside a checkout of its own repository.
+//! Tells the program which commit it was built from (MYRT_COMMIT, `unknown` outside a checkout of its own repository),
+//! and the linker where it begins (src/sys/entry.rs).
 
 use std::path::Path;
 use std::process::Command;
@@ -6,6 +7,10 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-env=MYRT_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
+    // Elsewhere the program begins at _start, and a sealed copy of the binary does what the entry would have done.
+    if matches!(std::env::var("CARGO_CFG_TARGET_ARCH").as_deref(), Ok("x86_64" | "aarch64")) {
+        println!("cargo::rustc-link-arg-bins=-Wl,-e,myrt_entry");
+    }
 }
 
 fn commit() -> Option<String> {

@@ -1,23 +1,36 @@
 //! The program: words → command → exit code. What fails is told once, here.
+//!
+//! It begins without std's own start-up, whose dozen system calls no container needs; see `sys::entry` for what comes
+//! even before this.
+#![no_main]
 
-use std::process::ExitCode;
+use std::ffi::{OsString, c_char, c_int};
 
 use myrt::cli::{self, Request};
 use myrt::error::Result;
-use myrt::{commands, log};
+use myrt::sys::entry;
+use myrt::{commands, log, trace};
 
-fn main() -> ExitCode {
-    match run() {
-        Ok(code) => ExitCode::from(code),
+/// Called by libc.
+#[allow(unsafe_code, reason = "C's main has a name and arguments that only unsafe code can have and read")]
+#[unsafe(no_mangle)]
+extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
+    entry::open_missing_streams();
+    // SAFETY: libc gives the count and the array of the kernel.
+    let words = unsafe { entry::words(count, words) };
+    let result = run(words);
+    let traced = trace::finish();
+    match result.and_then(|code| traced.map(|()| code)) {
+        Ok(code) => code.into(),
         Err(error) => {
             log::failure(&error);
-            ExitCode::from(error.exit_code())
+            error.exit_code().into()
         }
     }
 }
 
-fn run() -> Result<u8> {
-    let (global, words) = cli::global(std::env::args_os().skip(1))?;
+fn run(words: Vec<OsString>) -> Result<u8> {
+    let (global, words) = cli::global(words.into_iter().skip(1))?;
     log::configure(global.log_settings());
     match cli::command(commands::ALL, &global, words)? {
         Request::Print(text) => commands::output::print(&text).map(|()| 0),

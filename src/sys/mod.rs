@@ -7,6 +7,7 @@
 
 pub mod beneath;
 pub mod clone;
+pub mod entry;
 pub mod exec;
 pub mod nsfs;
 pub mod procfs;
