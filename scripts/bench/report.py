@@ -208,10 +208,10 @@ def report(runs, facts, folder):
 
 
 def waterfall(trace, path):
-    """One row a step, in the order of their beginnings, under one heading a process; times run to the right."""
+    """One row a step, in the order of their beginnings, under one heading a thread; times run to the right."""
     text = json.loads(pathlib.Path(trace).read_text())
     events = text["traceEvents"] if isinstance(text, dict) else text
-    names = {e["pid"]: e["args"]["name"] for e in events if e.get("ph") == "M" and e.get("name") == "process_name"}
+    names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e.get("ph") == "M" and e["name"] == "thread_name"}
     steps = sorted((e for e in events if e.get("ph") == "X"), key=lambda e: (e["ts"], -e["dur"]))
     if not steps:
         sys.exit(f"{trace}: no complete events (ph X) in it")
@@ -220,7 +220,7 @@ def waterfall(trace, path):
     left, right, top, step = 230, 1180, 70, 17
     rows = collections.OrderedDict()
     for event in steps:
-        rows.setdefault(event["pid"], []).append(event)
+        rows.setdefault((event["pid"], event["tid"]), []).append(event)
     height = top + sum(len(group) * step + 34 for group in rows.values()) + 10
     scale = (right - left - 90) / max(end - begin, 1)
     picture = Picture(right, height, f"One container start, step by step: {end - begin:.0f} µs")
@@ -232,8 +232,8 @@ def waterfall(trace, path):
         picture.text(x, top - 18, f"{mark * unit:.0f} µs", anchor="middle", colour="#666666")
     palette = ("#2f6fde", "#d9822b", "#6a9a3b", "#8a5fb5")
     y = top
-    for number, (pid, group) in enumerate(rows.items()):
-        picture.text(16, y + 12, names.get(pid, f"process {pid}"), size=13)
+    for number, (thread, group) in enumerate(rows.items()):
+        picture.text(16, y + 12, names.get(thread, f"process {thread[0]}, thread {thread[1]}"), size=13)
         y += 20
         for event in group:
             x = left + (event["ts"] - begin) * scale
