@@ -17,7 +17,7 @@ passed=0 failed=0 ignored=0 started=$SECONDS
 
 # cargo_test NAME COMMAND…: runs a test program, keeps its counts, goes on after a failure so that all are seen.
 cargo_test() {
-    local name=$1 said line; shift
+    local name=$1 said line before=$((passed + failed)); shift
     said=$(mktemp)
     say "$name"
     "$@" 2>&1 | tee "$said" || broken+=("$name")
@@ -26,8 +26,9 @@ cargo_test() {
         failed=$((failed + $(sed -n 's/.* \([0-9]*\) failed.*/\1/p' <<<"$line")))
         ignored=$((ignored + $(sed -n 's/.* \([0-9]*\) ignored.*/\1/p' <<<"$line")))
     done < <(grep '^test result:' "$said" || true)
-    # What died without a word is a failure as well.
-    if [ ${#broken[@]} -gt 0 ] && [ "${broken[-1]}" = "$name" ] && ! grep -q '^test result: FAILED' "$said"; then failed=$((failed + 1)); fi
+    # What ran no test, or died without a word, is a failure as well.
+    if [ $((passed + failed)) = "$before" ] && [[ " ${broken[*]} " != *"$name"* ]]; then broken+=("$name: no test ran"); fi
+    if [ ${#broken[@]} -gt 0 ] && [[ ${broken[-1]} = "$name"* ]] && ! grep -q '^test result: FAILED' "$said"; then failed=$((failed + 1)); fi
     rm -f "$said"
 }
 broken=()
@@ -88,7 +89,7 @@ suite() {
     cp "$program" "$home/integration"
     cp "$(built debug)/myrt" "$home/myrt"
     as_root chown -R "$user" "$home"
-    cargo_test "black-box suite as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$home/myrt}" "$home/integration" rootless
+    cargo_test "black-box suite as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$home/myrt}" "$home/integration" rootless::
     as_root rm -rf "$home"
 }
 
