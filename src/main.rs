@@ -34,6 +34,9 @@ fn run(words: Vec<OsString>) -> Result<u8> {
     log::configure(global.log_settings());
     match cli::command(commands::ALL, &global, words)? {
         Request::Print(text) => commands::output::print(&text).map(|()| 0),
-        Request::Run(command, parsed) => (command.run)(&global, parsed),
+        Request::Run(command, parsed) => {
+            global.trace_file().map(trace::begin).transpose()?;
+            (command.run)(&global, parsed)
+        }
     }
 }

@@ -10,6 +10,7 @@ pub mod args;
 mod export;
 mod global;
 mod help;
+pub mod signal;
 pub mod values;
 
 use std::ffi::OsString;

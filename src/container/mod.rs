@@ -20,7 +20,7 @@ mod wait;
 mod wire;
 
 pub use create::{CreateOptions, RunOptions, create, run};
-pub use exec::{ExecOptions, exec};
+pub use exec::{Changes, ExecOptions, ProcessSource, exec};
 pub use lifecycle::{delete, kill, pause, resume, start, update};
 pub use state::{Report, Status};
 pub use store::Store;

@@ -11,6 +11,7 @@ pub mod entry;
 pub mod exec;
 pub mod nsfs;
 pub mod procfs;
+pub mod regex;
 pub mod shared;
 pub mod signal;
 pub mod spawn;
