@@ -1,1 +1,2 @@
 //! The security room.
+pub mod rdt;

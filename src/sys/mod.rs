@@ -9,6 +9,7 @@ pub mod beneath;
 pub mod clone;
 pub mod entry;
 pub mod exec;
+pub mod interface;
 pub mod nsfs;
 pub mod procfs;
 pub mod regex;
