@@ -18,15 +18,18 @@ as_root() {
 
 # need_package PACKAGE…: installs what is missing. Debian and its kin; elsewhere it says what to install.
 need_package() {
-    local package missing=()
+    local package missing=() log
     for package; do
         [ "$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null)" = installed ] || missing+=("$package")
     done
     [ ${#missing[@]} = 0 ] && return
     command -v apt-get >/dev/null || die "install what these Debian packages hold, then come back: ${missing[*]}"
     say "installing ${missing[*]}"
-    as_root apt-get update -qq
-    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >&2
+    log=$(mktemp)
+    { as_root apt-get update -qq &&
+        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}"; } \
+        >"$log" 2>&1 </dev/null || { cat "$log" >&2; die "apt-get could not install ${missing[*]}"; }
+    rm -f "$log"
 }
 
 # Under sudo the build belongs to the owner of the checkout, so that no file in it becomes root's.
