@@ -6,10 +6,12 @@ use rustix::fs::{CWD, Mode, OFlags};
 
 use super::launch::{Ending, Launch};
 use super::terminal::{self, Relay};
-use super::{Status, Store, hooks, wait};
+use super::{Status, Store, hooks, notify_socket, wait};
 use crate::cgroup;
 use crate::error::{Context, Error, Result};
 use crate::plan::{ContainerId, Plan};
+use crate::sys::entry;
+use crate::{log, trace};
 
 /// What `create` and `run` are asked, beside the bundle's own config.json.
 #[derive(Debug, Default)]
@@ -50,7 +52,8 @@ pub struct RunOptions {
 /// # Errors
 /// Whatever stands in the way; nothing is left behind then.
 pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Result<()> {
-    let (plan, config) = read_plan(options)?;
+    entry::ensure_protected()?;
+    let (plan, config) = read_plan(store, id, options)?;
     check_terminal(&plan, options, true)?;
     let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Gate)?;
     launch.converse()?;
@@ -63,7 +66,8 @@ pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Resul
 /// # Errors
 /// Whatever stands in the way; nothing is left behind then.
 pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOptions) -> Result<u8> {
-    let (plan, config) = read_plan(options)?;
+    entry::ensure_protected()?;
+    let (plan, config) = read_plan(store, id, options)?;
     check_terminal(&plan, options, run.detach)?;
     if !run.detach && !run.no_subreaper && !plan.namespaces.creates(crate::plan::NamespaceKind::Pid) {
         // Without a pid namespace the program's orphans would become the caller's.
@@ -72,24 +76,33 @@ pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOp
     let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Exec)?;
     launch.converse()?;
     publish(&launch, options)?;
+    let notify = notify_socket::Relay::listen(launch.folder(), launch.child().pid.as_raw_nonzero().get())?;
     launch.open_gate(!run.detach)?;
     hooks::run(&plan.hooks.poststart, "poststart", &launch.state().hook_json(Status::Running))?;
     if run.detach {
+        if let Some(notify) = notify {
+            notify.until_ready(&launch.child().pidfd)?;
+        }
         launch.leave();
         return Ok(0);
     }
     let relay = launch.take_console().map(Relay::new).transpose()?;
-    let code = wait::until_exit(launch.child(), relay)?;
+    let code = wait::until_exit(launch.child(), relay, notify)?;
     launch.end(run.keep)?;
     Ok(code)
 }
 
 /// Reads and checks the bundle. The text is kept with the state, since the bundle may change later.
-fn read_plan(options: &CreateOptions) -> Result<(Plan, Vec<u8>)> {
+fn read_plan(store: &Store, id: &ContainerId, options: &CreateOptions) -> Result<(Plan, Vec<u8>)> {
+    let _step = trace::step("plan");
     let bundle = options.bundle.canonicalize().context(|| format!("bundle {:?}", options.bundle))?;
     let file = options.config.clone().unwrap_or_else(|| bundle.join("config.json"));
     let text = crate::plan::read(&file)?;
-    let plan = Plan::new(crate::plan::parse(&text, &file)?, &bundle)?;
+    let mut plan = Plan::new(crate::plan::parse(&text, &file)?, &bundle)?;
+    for warning in &plan.warnings {
+        log::warn(warning);
+    }
+    notify_socket::add_to(&mut plan, store, id);
     Ok((plan, text))
 }
 

@@ -14,13 +14,14 @@ use super::wire::{Message, Wire};
 use super::{Container, Status, Store, handover, load, wait};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
-use crate::plan::{self, ContainerId, NamespaceKind, Plan, Process, spec};
+use crate::plan::{self, ContainerId, NamespaceKind, Namespaces, Process, Seccomp, spec};
 use crate::security;
 use crate::sys::beneath::Beneath;
 use crate::sys::clone::{self, Child, Forked};
+use crate::sys::entry;
 use crate::sys::procfs::ProcFs;
 use crate::sys::signal;
-use crate::trace;
+use crate::{log, trace};
 
 /// What `exec` is asked.
 #[derive(Debug, Default)]
@@ -86,7 +87,9 @@ pub struct Changes {
 /// The parent's side of an exec.
 struct Exec<'a> {
     container: &'a Container,
-    plan: Plan,
+    namespaces: Namespaces,
+    seccomp: Option<Seccomp>,
+    personality: Option<u64>,
     process: Process,
     options: &'a ExecOptions,
     pidfd: OwnedFd,
@@ -103,26 +106,31 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
 }
 
 fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
+    entry::ensure_protected()?;
     let step = trace::step("read state");
     let container = load(store, id)?;
     check_status(&container, options)?;
-    let (plan, process) = resolve(&container, options)?;
+    let config = container.config()?;
+    let process = resolve(&config, options)?;
     check_terminal(&process, options)?;
     drop(step);
     let step = trace::step("prepare");
+    let seccomp = config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?;
     let mut exec = Exec {
+        namespaces: Namespaces::new(&config.linux)?,
+        filter: seccomp.as_ref().map(security::seccomp::compile).transpose()?,
+        personality: config.linux.personality.as_ref().map(plan::memory::personality).transpose()?,
         pidfd: container.pidfd()?,
         cgroup: open_cgroup(&container, options)?,
-        filter: plan.seccomp.as_ref().map(security::seccomp::compile).transpose()?,
         container: &container,
-        plan,
+        seccomp,
         process,
         options,
     };
     drop(step);
-    let (child, wire) = exec.launch()?;
+    let (child, wire, second_fork) = exec.launch()?;
     let mut started = Started { child, kept: false };
-    let console = exec.converse(&mut started.child, &wire)?;
+    let console = exec.converse(&mut started.child, &wire, second_fork)?;
     if let Some(path) = &options.pid_file {
         write_pid_file(path, started.child.pid)?;
     }
@@ -134,13 +142,13 @@ fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
     }
     let step = trace::step("wait for the exec");
     wire.send(&Message::Proceed)?;
-    handover::hear_exec(&wire, &started.child.pidfd, &exec.plan, &container.state)?;
+    handover::hear_exec(&wire, &started.child.pidfd, exec.seccomp.as_ref(), &container.state)?;
     drop(step);
     started.kept = true;
     if options.detach {
         return Ok(0);
     }
-    wait::until_exit(&started.child, console.map(Relay::new).transpose()?)
+    wait::until_exit(&started.child, console.map(Relay::new).transpose()?, None)
 }
 
 /// A process that is killed unless its exec has succeeded.
@@ -178,17 +186,17 @@ fn check_terminal(process: &Process, options: &ExecOptions) -> Result<()> {
     }
 }
 
-/// The container's plan and the process that is to run in it.
-fn resolve(container: &Container, options: &ExecOptions) -> Result<(Plan, Process)> {
-    let file = container.folder.path().join("config.json");
-    let config = plan::parse(&container.folder.config()?, &file)?;
+/// The process that is to run, checked as config.json's own.
+fn resolve(config: &spec::Spec, options: &ExecOptions) -> Result<Process> {
     let process = match &options.process {
-        ProcessSource::File(file) => plan::parse_process(&plan::read(file)?, file)?,
+        ProcessSource::File(file) => plan::parse_process(&plan::read_file(file)?, &file.to_string_lossy())?,
         ProcessSource::Changed(changes) => changes.apply(config.process.clone().unwrap_or_default()),
     };
-    let plan = Plan::for_exec(config, &container.state.bundle, &container.state.rootfs)?;
     let process = Process::new(&process, "process")?;
-    Ok((plan, process))
+    for warning in &process.warnings {
+        log::warn(warning);
+    }
+    Ok(process)
 }
 
 impl Changes {
@@ -236,10 +244,12 @@ fn open_cgroup(container: &Container, options: &ExecOptions) -> Result<Cgroup> {
 
 impl Exec<'_> {
     /// Clones into the container's pid namespace and cgroup.
-    fn launch(&mut self) -> Result<(Child, Wire)> {
+    ///
+    /// The third value says whether the child forks once more.
+    fn launch(&mut self) -> Result<(Child, Wire, bool)> {
         let _step = trace::step("clone");
         let (inside, outside) = Wire::pair()?;
-        let joins_pid = self.plan.namespaces.separate(NamespaceKind::Pid);
+        let joins_pid = self.namespaces.separate(NamespaceKind::Pid);
         // Which pid namespace a process is in is settled by its birth. With rights over the container's we only have to
         // say so before the clone; without (rootless) the child joins the user namespace first and forks once more.
         let direct = joins_pid && clone::setns(&self.pidfd, NamespaceKind::Pid.flag()).is_ok();
@@ -254,7 +264,7 @@ impl Exec<'_> {
             other => other,
         };
         match forked.context(|| "fork into the container")? {
-            Forked::Parent(child) => Ok((child, outside)),
+            Forked::Parent(child) => Ok((child, outside, second_fork)),
             Forked::Child => {
                 drop(outside);
                 become_program::or_report(&inside, || self.child(&inside, direct, second_fork))
@@ -262,32 +272,37 @@ impl Exec<'_> {
         }
     }
 
-    /// Answers the child until it waits for its last leave.
-    fn converse(&self, child: &mut Child, wire: &Wire) -> Result<Option<OwnedFd>> {
+    /// Answers the child until there is nothing more to answer before its last leave.
+    fn converse(&self, child: &mut Child, wire: &Wire, second_fork: bool) -> Result<Option<OwnedFd>> {
         let mut console = None;
-        loop {
+        let (mut second_expected, mut console_expected) = (second_fork, self.process.terminal);
+        while second_expected || console_expected {
             match wire.receive()? {
                 Some(Message::Second(number, pidfd)) => {
                     let pid = Pid::from_raw(number).ok_or_else(|| Error::new("the exec has no process"))?;
                     wait::reap(&std::mem::replace(child, Child { pid, pidfd }))?;
+                    second_expected = false;
                 }
-                Some(Message::Console(master)) => match &self.options.console_socket {
-                    Some(path) => terminal::send_descriptor(path, "terminal", master.as_fd())?,
-                    None => console = Some(master),
-                },
-                Some(Message::AtGate) => return Ok(console),
+                Some(Message::Console(master)) => {
+                    match &self.options.console_socket {
+                        Some(path) => terminal::send_descriptor(path, "terminal", master.as_fd())?,
+                        None => console = Some(master),
+                    }
+                    console_expected = false;
+                }
                 Some(Message::Failed(error)) => return Err(error),
                 Some(other) => return Err(Error::new(format!("unexpected message from the process: {other:?}"))),
                 None => return Err(Error::new("the process ended before its program ran")),
             }
         }
+        Ok(console)
     }
 
     /// The child's story.
     fn child(&self, wire: &Wire, direct: bool, second_fork: bool) -> Result<Infallible> {
         become_program::relay_log(wire)?;
         let proc = ProcFs::open()?;
-        let own_user_namespace = self.plan.namespaces.separate(NamespaceKind::User);
+        let own_user_namespace = self.namespaces.separate(NamespaceKind::User);
         if own_user_namespace && !second_fork {
             // Rights of the host's user namespace, which we are about to leave.
             security::rlimits::apply(&self.process.rlimits, None)?;
@@ -313,7 +328,8 @@ impl Exec<'_> {
         }
         let dress = Dress {
             process: &self.process,
-            plan: &self.plan,
+            personality: self.personality,
+            memory_policy: None,
             filter: self.filter.as_ref(),
             keyring: None,
             limits_are_set: own_user_namespace && !second_fork,
@@ -321,7 +337,6 @@ impl Exec<'_> {
             root: &root,
         };
         let door = Door::approach(&dress, &proc)?;
-        wire.send(&Message::AtGate)?;
         wire.wait_for_proceed()?;
         door.pass(wire)
     }
@@ -329,7 +344,7 @@ impl Exec<'_> {
     /// Joins the container's namespaces, all at once and by its pidfd: none of them can be another's.
     fn join(&self, direct: bool) -> Result<()> {
         let kinds = NamespaceKind::ALL.into_iter().filter(|kind| {
-            self.plan.namespaces.separate(*kind) && !(direct && *kind == NamespaceKind::Pid)
+            self.namespaces.separate(*kind) && !(direct && *kind == NamespaceKind::Pid)
         });
         let flags = kinds.fold(0, |flags, kind| flags | kind.flag());
         if flags == 0 {

@@ -15,7 +15,7 @@ use rustix::time::Timespec;
 use super::state::{State, Status};
 use super::wire::{Message, Wire};
 use crate::error::{Context, Error, Result};
-use crate::plan::Plan;
+use crate::plan::Seccomp;
 use crate::security;
 use crate::sys::shared::Shared;
 
@@ -29,11 +29,11 @@ const CELLS: usize = 2;
 ///
 /// # Errors
 /// The reason why the program does not run.
-pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, plan: &Plan, state: &State) -> Result<()> {
+pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, seccomp: Option<&Seccomp>, state: &State) -> Result<()> {
     loop {
         match wire.receive()? {
             None => return Ok(()),
-            Some(Message::Notify(memory)) => fetch_listener(&memory, pidfd, plan, state)?,
+            Some(Message::Notify(memory)) => fetch_listener(&memory, pidfd, seccomp, state)?,
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => return Err(Error::new(format!("unexpected message from the container: {other:?}"))),
         }
@@ -41,7 +41,7 @@ pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, plan: &Plan, state: &State) -> Re
 }
 
 /// Outside: takes the listener out of the process and sends it to who listens at linux.seccomp.listenerPath.
-fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, plan: &Plan, state: &State) -> Result<()> {
+fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, seccomp: Option<&Seccomp>, state: &State) -> Result<()> {
     let cells = Shared::<AtomicI32>::of_file(memory, CELLS).context(|| "map the memory shared with the container")?;
     let [number, fetched] = cells.get() else { return Err(Error::new("the shared memory has the wrong size")) };
     let end = Instant::now() + PATIENCE;
@@ -56,8 +56,7 @@ fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, plan: &Plan, state: &State)
     let number = number.load(Ordering::Acquire) - 1;
     let listener = rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty());
     let listener = listener.context(|| "fetch the seccomp listener (pidfd_getfd)")?;
-    let seccomp = plan.seccomp.as_ref().and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp)));
-    if let Some((path, seccomp)) = seccomp {
+    if let Some((path, seccomp)) = seccomp.and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp))) {
         let report = serde_json::to_value(state.report(Status::Running)).unwrap_or_default();
         security::notify::send(path, &listener, &seccomp.listener_metadata, &report)?;
     }

@@ -10,7 +10,7 @@ use super::init::{self, Expected, Gate, Init};
 use super::state::{self, State, Status};
 use super::store::{Folder, Store};
 use super::wire::{Message, Wire};
-use super::{gate, handover, hooks, remains, terminal, wait};
+use super::{gate, handover, hooks, notify_socket, remains, terminal, wait};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::plan::{ContainerId, NamespaceKind, Plan};
@@ -75,6 +75,7 @@ impl<'a> Launch<'a> {
         let made = Made { folder: store.reserve(id)?, state, hooks_ran: false, kept: false };
         // First the state: whatever is killed from here on can be listed and deleted.
         made.folder.write_first(&made.state, config)?;
+        notify_socket::make_folder(&made.folder)?;
         drop(step);
 
         let step = trace::step("cgroup");
@@ -203,7 +204,7 @@ impl<'a> Launch<'a> {
             signal::block_all();
         }
         self.wire.send(&Message::Proceed)?;
-        handover::hear_exec(&self.wire, &self.child.pidfd, self.plan, &self.made.state)
+        handover::hear_exec(&self.wire, &self.child.pidfd, self.plan.seccomp.as_ref(), &self.made.state)
     }
 
     /// Ends a create: the process stays at its gate.
@@ -235,6 +236,11 @@ impl<'a> Launch<'a> {
             return Ok(());
         }
         remains::remove(&self.made.folder, &self.made.state)
+    }
+
+    /// The container's state folder.
+    pub fn folder(&self) -> &Folder {
+        &self.made.folder
     }
 
     /// The container's process.

@@ -6,11 +6,11 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::time::Timespec;
 
 use super::wire::Message;
-use super::{Container, Status, Store, gate, handover, hooks, load, remains};
+use super::{Container, Status, Store, gate, handover, hooks, load, notify_socket, remains};
 use crate::bail;
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
-use crate::plan::{self, ContainerId, Plan, spec};
+use crate::plan::{self, ContainerId, Seccomp, spec};
 use crate::security;
 use std::os::fd::OwnedFd;
 
@@ -31,15 +31,18 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
         });
     };
     let pidfd = container.pidfd()?;
-    let plan = container.plan()?;
+    let config = container.config()?;
+    let seccomp = config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?;
+    let notify = notify_socket::Relay::listen(&container.folder, container.state.init.map_or(0, |init| init.pid))?;
     wire.send(&Message::Proceed)?;
-    handover::hear_exec(&wire, &pidfd, &plan, &container.state)?;
+    handover::hear_exec(&wire, &pidfd, seccomp.as_ref(), &container.state)?;
     gate::close(&container.folder);
     let running = container.state.hook_json(Status::Running);
-    hooks::run(&plan.hooks.poststart, "poststart", &running).inspect_err(|_| {
+    hooks::run(&config.hooks.poststart, "poststart", &running).inspect_err(|_| {
         // Fatal since runtime-spec 1.3: the container does not outlive it.
         let _ = container.end_all();
-    })
+    })?;
+    notify.map_or(Ok(()), |notify| notify.until_ready(&pidfd))
 }
 
 /// Sends a signal to the first process, or to all.
@@ -146,10 +149,9 @@ pub fn update(
 }
 
 impl Container {
-    /// The plan of its create, by the config.json that was kept.
-    pub(super) fn plan(&self) -> Result<Plan> {
-        let file = self.folder.path().join("config.json");
-        Plan::new(plan::parse(&self.folder.config()?, &file)?, &self.state.bundle)
+    /// The config.json of its create, which was checked then.
+    pub(super) fn config(&self) -> Result<spec::Spec> {
+        plan::parse(&self.folder.config()?, &self.folder.path().join("config.json"))
     }
 
     /// A descriptor of its first process, which cannot come to mean another one.

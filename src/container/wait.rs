@@ -4,6 +4,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use super::notify_socket;
 use super::terminal::Relay;
 use crate::error::{Context, Result};
 use crate::sys::clone::Child;
@@ -16,12 +17,16 @@ use crate::sys::signal;
 ///
 /// # Errors
 /// Where polling fails.
-pub fn until_exit(child: &Child, mut relay: Option<Relay>) -> Result<u8> {
+pub fn until_exit(child: &Child, mut relay: Option<Relay>, mut notify: Option<notify_socket::Relay>) -> Result<u8> {
     let signals = signal::descriptor().context(|| "make a signal descriptor")?;
     loop {
         let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
+        // The terminal's three come next, where there is one; the service's socket is last.
         if let Some(relay) = &relay {
             fds.extend(relay.interest());
+        }
+        if let Some(notify) = &notify {
+            fds.push(PollFd::new(notify, PollFlags::IN));
         }
         match rustix::event::poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
@@ -29,7 +34,7 @@ pub fn until_exit(child: &Child, mut relay: Option<Relay>) -> Result<u8> {
         };
         let ready: Vec<PollFlags> = fds.iter().map(PollFd::revents).collect();
         drop(fds);
-        if let (Some(relay), &[_, _, stdin, master, stdout]) = (&mut relay, ready.as_slice()) {
+        if let (Some(relay), &[_, _, stdin, master, stdout, ..]) = (&mut relay, ready.as_slice()) {
             relay.pump([stdin, master, stdout]);
         }
         while let Some(signal) = ready[1].contains(PollFlags::IN).then(|| signal::next(&signals)).flatten() {
@@ -43,6 +48,9 @@ pub fn until_exit(child: &Child, mut relay: Option<Relay>) -> Result<u8> {
                 // A process that is gone in this very moment needs no signal.
                 other => drop(rustix::process::pidfd_send_signal(&child.pidfd, other)),
             }
+        }
+        if notify.as_ref().is_some_and(|notify| notify.pass_on().unwrap_or(true)) {
+            notify = None;
         }
         if ready[0].contains(PollFlags::IN) {
             if let Some(relay) = &mut relay {
