@@ -1,0 +1,18 @@
+//! The session keyring: keys of the caller's session are not the container's.
+
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+use crate::sys::keyring;
+
+/// Joins a new session keyring named after the container (keyctl(2), KEYCTL_JOIN_SESSION_KEYRING).
+///
+/// # Errors
+/// Where the kernel has keyrings and refuses one for another reason than a full quota.
+pub fn join(id: &str) -> Result<()> {
+    match keyring::join_session(&format!("_ses.{id}")) {
+        // Without keyrings in the kernel, or where an outer container's filter hides them, there is nothing to keep apart.
+        Err(Errno::NOSYS | Errno::PERM | Errno::ACCESS | Errno::DQUOT) => Ok(()),
+        other => other.context(|| "join a new session keyring"),
+    }
+}
