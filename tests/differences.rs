@@ -28,5 +28,13 @@ differences! {
     LIST_EMPTY: "runc 1.1 prints null for an empty list; callers and later versions want []",
     SPEC_1_3: "runc 1.1 knows version 1.0.2 of the runtime specification; myrt knows 1.3",
     OWN_COMMANDS: "`check` and `completion` are commands of myrt's own",
+    JOIN_MOUNT: "runc 1.1 makes the root filesystem inside the joined mount namespace, which takes the other container's apart",
+    RLIMIT_TWICE: "runc 1.1 sets a limit twice where the specification asks for an error",
+    JOIN_USER: "runc 1.1 wants uidMappings beside the path of a user namespace; later versions read the maps from it",
+    CALLERS_UMASK: "runc 1.1 makes missing mount points with the umask of its caller",
+    SYSCTL_NAMED: "runc 1.1 names the path below /proc/sys, not the key",
+    RECURSIVE_ATTRIBUTES: "runc 1.1 has the recursive attributes, but gives them up where the new mount API refuses a whole tree",
+    IDMAP: "runc 1.1 has no idmapped mounts but those of the container's own user namespace",
+    ROOT_PROPAGATION: "runc 1.1.5 sets linux.rootfsPropagation before the pivot, so that it does not hold for the new root",
     CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
 }

@@ -30,11 +30,17 @@
 //! and leaves nothing behind: the bundle's `Drop` deletes the container and asserts that the host is as it was.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod devices;
 mod differences;
 mod exec;
 mod formats;
 mod lifecycle;
 mod logs;
+mod mounts;
+mod namespaces;
+mod process;
 mod run;
+mod seccomp;
+mod sysctl;
 mod terminal;
 mod util;

@@ -1,0 +1,91 @@
+//! `linux.sysctl`: values of the container's own namespaces, and refusal of all others.
+
+use crate::only_for_myrt;
+use crate::util::config::Edit as _;
+use crate::util::{Bundle, json};
+
+#[test]
+fn values_of_own_namespaces_are_set() {
+    let bundle = Bundle::busybox("sysctl");
+    bundle.sh("cd /proc/sys; cat kernel/shmmax net/ipv4/ip_forward fs/mqueue/msg_max kernel/msgmni").config(|config| {
+        config["linux"]["sysctl"] = json!({
+            "kernel.shmmax": "12345678",
+            "net.ipv4.ip_forward": "1",
+            "fs.mqueue.msg_max": "17",
+            "kernel.msgmni": "222",
+        });
+    });
+    bundle.run().ok().stdout("12345678\n1\n17\n222");
+}
+
+#[test]
+fn a_key_may_be_written_with_slashes() {
+    let bundle = Bundle::busybox("sysctl_slash");
+    bundle.sh("cat /proc/sys/net/ipv4/conf/lo/forwarding");
+    bundle.config(|config| config["linux"]["sysctl"] = json!({ "net/ipv4/conf/lo/forwarding": "1" }));
+    bundle.run().ok().stdout("1");
+}
+
+#[test]
+fn a_value_of_the_whole_host_is_refused() {
+    let bundle = Bundle::busybox("sysctl_host");
+    for key in ["vm.swappiness", "kernel.panic", "fs.file-max", "kernel.core_pattern"] {
+        bundle.config(|config| config["linux"]["sysctl"] = json!({ key: "0" }));
+        bundle.run().fails().err_has(key);
+        bundle.assert_clean();
+    }
+}
+
+#[test]
+fn a_key_that_climbs_out_is_refused() {
+    let bundle = Bundle::busybox("sysctl_climb");
+    for key in ["net/../kernel/panic", "net.ipv4/../../kernel/panic", "/net/ipv4/ip_forward/../../../kernel/panic"] {
+        bundle.config(|config| config["linux"]["sysctl"] = json!({ key: "0" }));
+        let before = std::fs::read_to_string("/proc/sys/kernel/panic").unwrap();
+        bundle.run().fails();
+        assert_eq!(std::fs::read_to_string("/proc/sys/kernel/panic").unwrap(), before);
+    }
+}
+
+#[test]
+fn a_value_of_a_namespace_that_is_shared_is_refused() {
+    let bundle = Bundle::busybox("sysctl_shared");
+    bundle.config(|config| {
+        config.share("network");
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "sysfs");
+        config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "0" });
+    });
+    bundle.run().fails().err_has("net.ipv4.ip_forward");
+    bundle.config(|config| {
+        config.share("ipc");
+        config["linux"]["sysctl"] = json!({ "kernel.shmmax": "1" });
+    });
+    bundle.run().fails().err_has("kernel.shmmax");
+}
+
+#[test]
+fn the_hostname_is_not_set_by_sysctl() {
+    let bundle = Bundle::busybox("sysctl_hostname");
+    bundle.config(|config| config["linux"]["sysctl"] = json!({ "kernel.hostname": "x" }));
+    bundle.run().fails().err_has("kernel.hostname");
+    bundle.assert_clean();
+}
+
+#[test]
+fn the_domainname_may_be_set_by_sysctl() {
+    let bundle = Bundle::busybox("sysctl_domain");
+    bundle.args(["cat", "/proc/sys/kernel/domainname"]);
+    bundle.config(|config| config["linux"]["sysctl"] = json!({ "kernel.domainname": "example.org" }));
+    bundle.run().ok().stdout("example.org");
+}
+
+#[test]
+fn a_key_that_the_kernel_does_not_know_or_a_bad_value_names_the_key() {
+    only_for_myrt!(SYSCTL_NAMED);
+    let bundle = Bundle::busybox("sysctl_unknown");
+    bundle.config(|config| config["linux"]["sysctl"] = json!({ "net.no.such.key": "1" }));
+    bundle.run().fails().err_has("net.no.such.key").err_has("no such file or directory");
+    bundle.config(|config| config["linux"]["sysctl"] = json!({ "net.ipv4.ip_forward": "nonsense" }));
+    bundle.run().fails().err_has("net.ipv4.ip_forward").err_has("invalid argument");
+    bundle.assert_clean();
+}
