@@ -1,1 +1,449 @@
-//! The cgroup room.
+//! Cgroups of a container: made, limited, entered, watched, frozen, killed and removed, on v2, v1 and hybrid hosts.
+//!
+//! The life of one: [`Record::plan`] decides where it will be and touches nothing, so that the state file can say so first;
+//! [`Cgroup::create`] makes it; the child is cloned into it ([`Cgroup::clone_target`]) or goes there by itself
+//! ([`Cgroup::enter`]); with systemd the parent has it made around the child ([`Cgroup::adopt`]). Every later command opens
+//! it again from the record. What is missing at removal is fine.
+//!
+//! Not here: intelRdt (resctrl is no cgroup), mounting /sys/fs/cgroup inside (`rootfs`, from a [`View`]).
+
+mod devices;
+mod events;
+mod file;
+mod host;
+mod layout;
+mod limits;
+mod make;
+mod path;
+mod procs;
+mod record;
+mod stats;
+mod systemd;
+#[cfg(test)]
+mod tests;
+mod tree;
+mod view;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Gid, Signal, Uid};
+
+use crate::bail;
+use crate::error::{Context, Error, Result};
+use crate::plan::spec::Resources;
+
+pub use self::events::{Oom, OomEvents};
+pub use self::host::{Host, host};
+pub use self::layout::Kind;
+pub use self::record::{Driver, Record, Request, Tree};
+pub use self::stats::{NetworkInterface, Stats};
+pub use self::view::{View, ViewTree};
+
+/// A container's cgroups.
+#[derive(Debug)]
+pub struct Cgroup {
+    record: Record,
+    /// The folder of the v2 tree.
+    target: Option<OwnedFd>,
+    /// Files that a child writes to move itself, opened with the parent's rights.
+    gates: Vec<Gate>,
+    warnings: Vec<String>,
+}
+
+/// A way into one hierarchy.
+#[derive(Debug)]
+struct Gate {
+    file: OwnedFd,
+    folder: PathBuf,
+    v2: bool,
+}
+
+impl Cgroup {
+    /// Makes the cgroups of a record, with their limits and device rules; what was made goes away again on failure. With
+    /// the systemd driver nothing is made yet, only checked: [`Cgroup::adopt`] follows. An ordinary user without the right
+    /// to make any gets a container without, and a warning, unless limits or a path were asked for.
+    ///
+    /// # Errors
+    /// Where a limit cannot be had, or the cgroup is another's.
+    pub fn create(record: &Record, resources: &Resources) -> Result<Self> {
+        let mut this = Self { record: record.clone(), target: None, gates: Vec::new(), warnings: Vec::new() };
+        let mut writes = limits::writes(resources, record)?;
+        let rules = devices::Rules::read(&resources.devices)?;
+        this.warnings.append(&mut writes.warnings);
+        match record.driver {
+            Driver::Disabled => make::refuse_limit(writes.matters(), record)?,
+            Driver::Systemd => systemd::check(record, resources)?,
+            Driver::Cgroupfs => {
+                let mut made = make::Made::default();
+                if this.make(&mut made)? {
+                    writes = limits::writes(resources, &this.record)?;
+                    if this.record.trees.is_empty() {
+                        make::refuse_limit(writes.matters(), record)?;
+                    }
+                }
+                writes.apply(record.rootless)?;
+                this.open_doors()?;
+                rules.apply(&this.record, this.clone_target(), true)?;
+                made.keep();
+            }
+        }
+        Ok(this)
+    }
+
+    /// Makes the folders. Hierarchies that an ordinary user may not write to are left out; whether there were any is said.
+    fn make(&mut self, made: &mut make::Made) -> Result<bool> {
+        let lenient = self.record.rootless && !self.record.explicit;
+        let mut refused = None;
+        let mut kept = Vec::new();
+        for tree in std::mem::take(&mut self.record.trees) {
+            match make::folder(&tree, made) {
+                Ok(()) => {
+                    if tree.is_v2() {
+                        make::controllers(&tree);
+                    }
+                    kept.push(tree);
+                }
+                Err(error) if lenient && matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                    refused.get_or_insert(error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        self.record.trees = kept;
+        if let (Some(error), true) = (&refused, self.record.trees.is_empty()) {
+            self.warnings.push(format!(
+                "the container runs without a cgroup of its own, so without limits, statistics and pause: {error} ({})",
+                limits::NOT_DELEGATED
+            ));
+        }
+        Ok(refused.is_some())
+    }
+
+    /// Opens what a child enters by.
+    fn open_doors(&mut self) -> Result<()> {
+        for tree in &self.record.trees {
+            let folder = tree.folder();
+            if tree.is_v2() {
+                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+                let fd = rustix::fs::openat(CWD, &folder, flags, Mode::empty());
+                self.target = Some(fd.context(|| format!("open the cgroup {}", folder.display()))?);
+            } else {
+                let file = file::open_for_writing(&folder, "tasks");
+                let file = file.context(|| format!("open {}/tasks", folder.display()))?;
+                self.gates.push(Gate { file, folder, v2: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens the cgroups of a container that exists, to look at them or to change them. Costs nothing by itself.
+    pub fn open(record: &Record) -> Self {
+        Self { record: record.clone(), target: None, gates: Vec::new(), warnings: Vec::new() }
+    }
+
+    /// Opens the cgroups of a running container for a further process to enter, as [`Cgroup::create`] does for the first.
+    ///
+    /// # Errors
+    /// Where they are gone.
+    pub fn join(record: &Record) -> Result<Self> {
+        let mut this = Self::open(record);
+        this.open_doors()?;
+        Ok(this)
+    }
+
+    /// Opens, for a further process, cgroups below the container's: `PATH` in every hierarchy, or `CONTROLLER,…:PATH` in
+    /// those of v1 that are named (`exec --cgroup`). They have to exist.
+    ///
+    /// # Errors
+    /// Where there is no such cgroup or hierarchy.
+    pub fn sub(record: &Record, paths: &[String]) -> Result<Self> {
+        let mut record = record.clone();
+        for text in paths {
+            let (names, below) = match text.split_once(':') {
+                Some((names, below)) => (Some(names), below),
+                None => (None, text.as_str()),
+            };
+            let below = path::clean(below);
+            let mut found = names.is_none();
+            for tree in &mut record.trees {
+                if names.is_none_or(|names| names.split(',').any(|name| tree.has(name))) {
+                    found = true;
+                    tree.path = path::join(&tree.path, below.trim_end_matches('/'));
+                }
+            }
+            if !found {
+                bail!("--cgroup {text}: the container has no such controller of cgroup v1");
+            }
+        }
+        Self::join(&record)
+    }
+
+    /// Opens, for a further process, the cgroups that a process of the container is in: where a container has passed its
+    /// controllers on, its own cgroup takes no more processes (EBUSY), but that of its first process does.
+    ///
+    /// # Errors
+    /// Where the process is gone.
+    pub fn beside(record: &Record, pid: i32) -> Result<Self> {
+        let path = format!("/proc/{pid}/cgroup");
+        let text = file::read_path(path.as_ref()).context(|| format!("read {path}"))?;
+        let mut record = record.clone();
+        for tree in record.trees.iter_mut().filter(|tree| tree.is_v2()) {
+            let there = layout::own_v2(&text);
+            if there.starts_with(&tree.path) {
+                tree.path = there;
+            }
+        }
+        Self::join(&record)
+    }
+
+    /// What the state file keeps; it changes in [`Cgroup::create`] and [`Cgroup::adopt`].
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// What a person should be told once.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// The v2 cgroup for clone3(2) with CLONE_INTO_CGROUP; absent on v1 hosts, with systemd, and without cgroups.
+    pub fn clone_target(&self) -> Option<BorrowedFd<'_>> {
+        self.target.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The kernel refused to clone into the v2 cgroup: opens what the child needs to go there by [`Cgroup::enter`].
+    ///
+    /// # Errors
+    /// Where that is no use either, with the reason.
+    pub fn enter_instead(&mut self, refusal: Errno) -> Result<()> {
+        let Some(tree) = self.record.v2() else { return Ok(()) };
+        let folder = tree.folder();
+        if matches!(refusal, Errno::BUSY | Errno::OPNOTSUPP) {
+            return Err(make::explain_refusal(tree, refusal));
+        }
+        let file = file::open_for_writing(&folder, "cgroup.procs");
+        let file = file.context(|| format!("open {}/cgroup.procs", folder.display()))?;
+        self.target = None;
+        self.gates.push(Gate { file, folder, v2: true });
+        Ok(())
+    }
+
+    /// Whether [`Cgroup::enter`] has anything to do.
+    pub fn must_enter(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
+    /// In the child: moves itself where the clone did not reach. The child has one thread, so on v1 it may move that by
+    /// `tasks`, for which the kernel takes no lock; `cgroup.procs` waits for a grace period.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn enter(&self) -> Result<()> {
+        for gate in &self.gates {
+            let first = file::write_fd(&gate.file, "0");
+            let result = match first {
+                Err(errno) if !gate.v2 => file::write(&gate.folder, "cgroup.procs", "0").map_err(|_| errno),
+                other => other,
+            };
+            result.map_err(|errno| match self.record.v2().filter(|_| gate.v2) {
+                Some(tree) => make::explain_refusal(tree, errno),
+                None => Error::call(format!("enter the cgroup {}", gate.folder.display()), errno),
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Whether the parent has to call [`Cgroup::adopt`] before the child may go on.
+    pub fn needs_adoption(&self) -> bool {
+        self.record.driver == Driver::Systemd
+    }
+
+    /// In the parent, with the systemd driver: has the unit made around the child, then sets what systemd has no property
+    /// for. Nothing to do with the other drivers. The record is corrected, so it has to be saved again.
+    ///
+    /// # Errors
+    /// Where systemd refuses, or a limit cannot be had. The unit is gone again then, but not the child.
+    pub fn adopt(&mut self, pid: i32, resources: &Resources) -> Result<()> {
+        if !self.needs_adoption() {
+            return Ok(());
+        }
+        systemd::start(&mut self.record, resources, pid)?;
+        let result = self.furnish(pid, resources);
+        if let (Err(_), Some(unit)) = (&result, &self.record.unit) {
+            // The first error says more than a second one would.
+            drop(systemd::stop(unit));
+        }
+        result
+    }
+
+    /// Makes what systemd leaves out: hierarchies that it does not manage, exact limits, devices.
+    fn furnish(&mut self, pid: i32, resources: &Resources) -> Result<()> {
+        let mut made = make::Made::default();
+        for tree in &self.record.trees {
+            let folder = tree.folder();
+            if !file::exists(&folder) {
+                make::folder(tree, &mut made)?;
+            }
+        }
+        let writes = limits::writes(resources, &self.record)?;
+        writes.apply(self.record.rootless)?;
+        self.open_doors()?;
+        devices::Rules::read(&resources.devices)?.apply(&self.record, self.clone_target(), true)?;
+        // On v1 the child cannot have opened what was not there; the parent moves it.
+        for gate in self.gates.drain(..) {
+            file::write(&gate.folder, "cgroup.procs", &pid.to_string())
+                .context(|| format!("move process {pid} to {}", gate.folder.display()))?;
+        }
+        self.target = None;
+        made.keep();
+        Ok(())
+    }
+
+    /// Gives the v2 cgroup to the root user of a container's user namespace, as far as the kernel says that is safe
+    /// (/sys/kernel/cgroup/delegate): for a container that mounts it writable.
+    ///
+    /// # Errors
+    /// Where the owner cannot be changed.
+    pub fn delegate(&self, uid: u32, gid: u32) -> Result<()> {
+        let Some(tree) = self.record.v2() else { return Ok(()) };
+        let folder = tree.folder();
+        let names = file::read_path("/sys/kernel/cgroup/delegate".as_ref())
+            .unwrap_or_else(|_| "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n".to_owned());
+        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+        for name in std::iter::once("").chain(names.lines()) {
+            let path = folder.join(name);
+            match rustix::fs::chown(&path, uid, gid) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                Err(errno) => return Err(errno).context(|| format!("give {} to the container", path.display())),
+            }
+        }
+        Ok(())
+    }
+
+    /// Changes limits while the container runs; what `resources` does not say stays as it is. An empty list of devices
+    /// says nothing.
+    ///
+    /// # Errors
+    /// The first limit that cannot be had; those before it hold already.
+    pub fn update(&self, resources: &Resources) -> Result<Vec<String>> {
+        limits::check_usage(resources, &self.record)?;
+        let mut resources = resources.clone();
+        limits::complete(&mut resources, &self.record);
+        let writes = limits::writes(&resources, &self.record)?;
+        if self.record.trees.is_empty() {
+            make::refuse_limit(writes.matters(), &self.record)?;
+        }
+        if self.record.driver == Driver::Systemd {
+            systemd::update(&self.record, &resources)?;
+        } else if let Some(tree) = self.record.v2() {
+            make::controllers(tree);
+        }
+        writes.apply(self.record.rootless)?;
+        if !resources.devices.is_empty() {
+            let mut open = Self::open(&self.record);
+            open.open_doors()?;
+            devices::Rules::read(&resources.devices)?.apply(&self.record, open.clone_target(), false)?;
+        }
+        Ok(writes.warnings)
+    }
+
+    /// Stops all processes of the container where they are, and waits until they stand.
+    ///
+    /// # Errors
+    /// Where there is no freezer, or a process does not freeze within ten seconds.
+    pub fn freeze(&self) -> Result<()> {
+        procs::set_frozen(&self.record, true)
+    }
+
+    /// Lets them go on.
+    ///
+    /// # Errors
+    /// Where there is no freezer.
+    pub fn thaw(&self) -> Result<()> {
+        procs::set_frozen(&self.record, false)
+    }
+
+    /// Whether they are stopped so. A container without cgroups never is.
+    ///
+    /// # Errors
+    /// Where the state cannot be read.
+    pub fn is_frozen(&self) -> Result<bool> {
+        procs::is_frozen(&self.record)
+    }
+
+    /// The processes of the container, those in cgroups below included, in the caller's numbering.
+    ///
+    /// # Errors
+    /// Where they cannot be read; a cgroup that is gone has none.
+    pub fn pids(&self) -> Result<Vec<i32>> {
+        procs::pids(&self.record)
+    }
+
+    /// Sends a signal to all of them. SIGKILL also reaches the frozen ones.
+    ///
+    /// # Errors
+    /// Where one may not be signalled.
+    pub fn kill(&self, signal: Signal) -> Result<()> {
+        procs::kill(&self.record, signal)
+    }
+
+    /// Statistics, the `data` of `events --stats`.
+    ///
+    /// # Errors
+    /// Where a file cannot be read; missing ones are zero.
+    pub fn stats(&self) -> Result<Stats> {
+        stats::read(&self.record)
+    }
+
+    /// Begins to listen for the kernel running out of memory here.
+    ///
+    /// # Errors
+    /// Where there is no memory cgroup.
+    pub fn oom_events(&self) -> Result<OomEvents> {
+        OomEvents::open(&self.record)
+    }
+
+    /// Removes the cgroups, see [`remove_record`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn remove(&self) -> Result<()> {
+        remove_record(&self.record)
+    }
+}
+
+/// Removes the cgroups of a container, those that it made inside, and the folders above that were made for it, if nobody
+/// else uses them by now. What is missing is fine. Waits for processes that are killed already; with the systemd driver the
+/// unit is stopped and forgotten.
+///
+/// # Errors
+/// Where processes still live there after ten seconds, or the right is missing.
+pub fn remove_record(record: &Record) -> Result<()> {
+    let unit = record.unit.as_ref().map_or(Ok(()), systemd::stop);
+    // v2 first: it tells when the last process has gone, and then v1 has none either.
+    for tree in record.trees.iter().rev() {
+        let folder = tree.folder();
+        tree::remove(&folder).map_err(|errno| {
+            let error = Error::call(format!("remove the cgroup {}", folder.display()), errno);
+            match tree::pids(&folder) {
+                Ok(pids) if !pids.is_empty() => error.hint(format!("these processes still live in it: {pids:?}")),
+                _ => error,
+            }
+        })?;
+        let names = tree.path.split('/').skip(1).count();
+        for above in folder.ancestors().skip(1).take(names.saturating_sub(tree.kept + 1)) {
+            // Another container may have come to use it.
+            if rustix::fs::rmdir(above).is_err() {
+                break;
+            }
+        }
+    }
+    // Without any folder left, a unit that could not be asked to stop is gone by itself.
+    match unit {
+        Err(error) if record.v2().is_none() && record.v1("name=systemd").is_none() => Err(error),
+        _ => Ok(()),
+    }
+}

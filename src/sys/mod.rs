@@ -6,6 +6,7 @@
 #![allow(unsafe_code)]
 
 pub mod beneath;
+pub mod bpf;
 pub mod clone;
 pub mod entry;
 pub mod exec;

@@ -1,0 +1,178 @@
+//! Making a container's cgroups: folders, and on v2 the controllers on the way down.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+
+use super::file;
+use super::record::{Record, Tree};
+use super::tree;
+use crate::bail;
+use crate::error::{Context, Error, Result};
+
+/// What was made so far; removed again, last first, unless it is kept.
+#[derive(Debug, Default)]
+pub(super) struct Made(Vec<PathBuf>);
+
+impl Made {
+    /// All went well: nothing is removed.
+    pub(super) fn keep(mut self) {
+        self.0.clear();
+    }
+}
+
+impl Drop for Made {
+    fn drop(&mut self) {
+        for folder in self.0.iter().rev() {
+            // The error that led here says more than one about a folder that could not be removed.
+            let _ = rustix::fs::rmdir(folder);
+        }
+    }
+}
+
+/// Makes the cgroup of one hierarchy. One that is there already is taken over when it is empty.
+///
+/// # Errors
+/// Where it may not be made, or processes live in it.
+pub(super) fn folder(tree: &Tree, made: &mut Made) -> Result<()> {
+    let leaf = tree.folder();
+    // Somebody who removes an empty parent at the same moment makes this fail once, not for ever.
+    for _ in 0..3 {
+        match rustix::fs::mkdir(&leaf, Mode::from(0o755)) {
+            Ok(()) => {
+                made.0.push(leaf.clone());
+                if tree.has("cpuset") {
+                    inherit_cpuset(&leaf)?;
+                }
+                return Ok(());
+            }
+            Err(Errno::EXIST) => return take_over(tree, &leaf),
+            Err(Errno::NOENT) => parents(tree, made)?,
+            Err(errno) => return Err(errno).context(|| format!("make the cgroup {}", leaf.display())),
+        }
+    }
+    Err(Error::call(format!("make the cgroup {}", leaf.display()), Errno::NOENT))
+}
+
+/// Makes the folders above the leaf.
+fn parents(tree: &Tree, made: &mut Made) -> Result<()> {
+    let mut folder = tree.mount.clone();
+    let mut names = tree.path.split('/').skip(1).peekable();
+    while let Some(name) = names.next() {
+        folder.push(name);
+        if names.peek().is_none() {
+            break;
+        }
+        match rustix::fs::mkdir(&folder, Mode::from(0o755)) {
+            Ok(()) => made.0.push(folder.clone()),
+            Err(Errno::EXIST) => continue,
+            Err(errno) => return Err(errno).context(|| format!("make the cgroup {}", folder.display())),
+        }
+        if tree.has("cpuset") {
+            inherit_cpuset(&folder)?;
+        }
+    }
+    Ok(())
+}
+
+/// Checks a cgroup that is there already: a leftover, or one prepared for us.
+fn take_over(tree: &Tree, leaf: &Path) -> Result<()> {
+    let pids = tree::pids(leaf).context(|| format!("read the processes of the cgroup {}", leaf.display()))?;
+    if !pids.is_empty() {
+        return Err(Error::new(format!(
+            "the cgroup {} is not empty: {} process(es) live in it",
+            leaf.display(),
+            pids.len()
+        ))
+        .hint("another container uses it: choose another linux.cgroupsPath, or end those processes"));
+    }
+    if tree.is_v2() {
+        // What enters a frozen cgroup never runs. The file is missing only where there is no freezer either.
+        let _ = file::write(leaf, "cgroup.freeze", "0");
+    } else if tree.has("freezer") {
+        let _ = file::write(leaf, "freezer.state", "THAWED");
+    } else if tree.has("cpuset") {
+        inherit_cpuset(leaf)?;
+    }
+    Ok(())
+}
+
+/// Gives a new v1 cpuset what the one above has. It starts with no CPU and no memory node, and nothing can enter it so.
+fn inherit_cpuset(folder: &Path) -> Result<()> {
+    let Some(parent) = folder.parent() else { return Ok(()) };
+    for name in ["cpuset.cpus", "cpuset.mems"] {
+        let what = || format!("linux.resources.cpu: copy {name} to {}", folder.display());
+        if file::read(folder, name).context(what)?.trim().is_empty() {
+            let value = file::read(parent, name).context(what)?;
+            file::write(folder, name, value.trim()).context(what)?;
+        }
+    }
+    Ok(())
+}
+
+/// Passes on, from the root of a v2 tree down to the container's cgroup, every controller that there is: callers read
+/// statistics of them all, and a container that runs containers needs them too. Best effort: the limits that need a
+/// controller find out whether it is there.
+pub(super) fn controllers(tree: &Tree) {
+    let words = |folder: &Path, name: &str| -> BTreeSet<String> {
+        let text = file::read(folder, name).unwrap_or_default();
+        text.split_whitespace().map(str::to_owned).collect()
+    };
+    let leaf = tree.folder();
+    let all = words(&tree.mount, "cgroup.controllers");
+    // The normal case, from the second container on.
+    if all.is_subset(&words(&leaf, "cgroup.controllers")) {
+        return;
+    }
+    let mut folder = tree.mount.clone();
+    for name in tree.path.split('/').skip(1) {
+        let here = words(&folder, "cgroup.controllers");
+        let missing: Vec<String> =
+            here.difference(&words(&folder, "cgroup.subtree_control")).map(|name| format!("+{name}")).collect();
+        if !missing.is_empty() {
+            match file::write(&folder, "cgroup.subtree_control", &missing.join(" ")) {
+                // Not ours to change; or a cgroup with processes of its own, which would become a threaded one if it were
+                // given some controllers and not others.
+                Ok(()) | Err(Errno::ACCESS | Errno::PERM | Errno::ROFS | Errno::BUSY) => {}
+                // One that cannot be had (cpu while realtime processes run, for instance) does not stop the others.
+                Err(_) => missing.iter().for_each(|name| {
+                    let _ = file::write(&folder, "cgroup.subtree_control", name);
+                }),
+            }
+        }
+        folder.push(name);
+    }
+}
+
+/// Says why a process cannot enter a v2 cgroup, after the kernel refused with EOPNOTSUPP or EBUSY.
+pub(super) fn explain_refusal(tree: &Tree, errno: Errno) -> Error {
+    let leaf = tree.folder();
+    let error = Error::call(format!("enter the cgroup {}", leaf.display()), errno);
+    match (errno, file::read(&leaf, "cgroup.type").unwrap_or_default().trim()) {
+        (Errno::OPNOTSUPP, kind @ ("domain invalid" | "threaded" | "domain threaded")) => error.hint(format!(
+            "its type is {kind:?}, because a cgroup above it is threaded: choose another linux.cgroupsPath"
+        )),
+        (Errno::BUSY, _) => {
+            error.hint("it passes controllers on to cgroups below, so it can hold no processes of its own")
+        }
+        (Errno::ACCESS | Errno::PERM, _) => error.hint(
+            "moving a process needs write access to the nearest cgroup above both places: start from a session \
+                        inside, for instance by `systemd-run --user --scope`",
+        ),
+        _ => error,
+    }
+}
+
+/// Refuses limits for a container that has no cgroup at all.
+pub(super) fn refuse_limit(field: Option<String>, record: &Record) -> Result<()> {
+    match field {
+        Some(field) if record.rootless => {
+            Err(Error::new(format!("{field}: this user may not make a cgroup, so there is nothing to limit"))
+                .hint(super::limits::NOT_DELEGATED))
+        }
+        Some(field) => bail!("{field}: cgroups are disabled for this container"),
+        None => Ok(()),
+    }
+}
