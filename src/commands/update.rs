@@ -9,8 +9,8 @@ use crate::cli::values::Size;
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::container;
 use crate::error::{Context, Result};
-use crate::plan::{self, load};
 use crate::plan::spec::{BlockIo, Cpu, IntelRdt, Memory, Pids, Resources};
+use crate::plan::{self, load};
 
 crate::args! {
     /// Flags of `update`.
