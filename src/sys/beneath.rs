@@ -50,6 +50,11 @@ impl Beneath {
         Self { fd, path: path.to_owned() }
     }
 
+    /// The descriptor itself.
+    pub fn into_fd(self) -> OwnedFd {
+        self.fd
+    }
+
     /// The folder's own path, for messages.
     pub fn path(&self) -> &Path {
         &self.path
@@ -76,6 +81,21 @@ impl Beneath {
     /// As [`Beneath::openat`].
     pub fn resolve(&self, path: &Path) -> Result<OwnedFd, Errno> {
         self.openat(path, OFlags::PATH)
+    }
+
+    /// An O_PATH descriptor of what `path` names, if no component of it is a link: what is opened is what was said.
+    ///
+    /// # Errors
+    /// ELOOP where one is a link, otherwise as [`Beneath::openat`].
+    pub fn resolve_plain(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        loop {
+            match rustix::fs::openat2(&self.fd, path, flags, Mode::empty(), resolve) {
+                Err(Errno::AGAIN) => {}
+                other => return other,
+            }
+        }
     }
 
     /// An O_PATH descriptor of what `path` leads to inside; what is missing is made: folders with mode 0755 on the way,

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod exec;
 pub mod interface;
 pub mod keyring;
+pub mod mount;
 pub mod nsfs;
 pub mod procfs;
 pub mod regex;
@@ -20,6 +21,7 @@ pub mod sched;
 pub mod shared;
 pub mod signal;
 pub mod spawn;
+pub mod userns;
 
 use rustix::io::Errno;
 

@@ -1,0 +1,100 @@
+//! What comes last: paths that are hidden or read-only, and the read-only root.
+//!
+//! Most of the paths are files of /proc and /sys that this kernel may or may not have. A mask looks before it mounts: a
+//! file bound over a folder is refused, but only after the kernel has waited for a grace period to take the clone back,
+//! which costs more than all the looks. The root has changed, so no path leads out.
+
+use std::os::fd::OwnedFd;
+use std::path::Path;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::mount::MountFlags;
+
+use super::mounts::late_read_only;
+use super::pivot::Inside;
+use super::{attributes, devices, fd_path};
+use crate::error::{Context, Result};
+use crate::plan::Plan;
+use crate::sys::procfs::ProcFs;
+
+impl Inside {
+    /// Hides `linux.maskedPaths`, makes `linux.readonlyPaths`, read-only tmpfs mounts and the root read-only. The working
+    /// folder is then the root.
+    ///
+    /// # Errors
+    /// Names the path that cannot be hidden or made read-only. One that does not exist needs neither.
+    pub fn finish(&self, plan: &Plan, proc: &ProcFs) -> Result<()> {
+        let rootfs = &plan.rootfs;
+        if !rootfs.masked_paths.is_empty() {
+            rustix::process::fchdir(proc).context(|| "fchdir /proc")?;
+            let mut masks = Masks { null: devices::null(self.dev())?, empty: None, label: mask_data(plan) };
+            for path in &rootfs.masked_paths {
+                masks.hide(path).context(|| format!("linux.maskedPaths: {path:?}"))?;
+            }
+            rustix::process::chdir("/").context(|| "chdir /")?;
+        }
+        for path in &rootfs.readonly_paths {
+            read_only(path).context(|| format!("linux.readonlyPaths: {path:?}"))?;
+        }
+        for mount in rootfs.mounts.iter().filter(|mount| late_read_only(mount)) {
+            attributes::read_only(&mount.destination)
+                .context(|| format!("mounts[{}]: make {:?} read-only", mount.index, mount.destination))?;
+        }
+        if rootfs.readonly {
+            attributes::read_only(Path::new("/")).context(|| "root.readonly")?;
+        }
+        Ok(())
+    }
+}
+
+/// What hides: the null device over a file, an empty read-only tmpfs over a folder, one for all folders.
+struct Masks {
+    /// Verified; bound by descriptor, so that what a mask is made of is never a name in the image (CVE-2025-31133).
+    null: OwnedFd,
+    empty: Option<OwnedFd>,
+    label: String,
+}
+
+impl Masks {
+    fn hide(&mut self, path: &Path) -> Result<(), Errno> {
+        let found = match rustix::fs::stat(path) {
+            Ok(found) => found,
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            Err(errno) => return Err(errno),
+        };
+        if FileType::from_raw_mode(found.st_mode) != FileType::Directory {
+            return bind(&self.null, path);
+        }
+        match &self.empty {
+            Some(empty) => bind(empty, path),
+            None => self.first_folder(path),
+        }
+    }
+
+    fn first_folder(&mut self, path: &Path) -> Result<(), Errno> {
+        let flags = MountFlags::RDONLY | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+        let data = std::ffi::CString::new(self.label.as_str()).map_err(|_| Errno::INVAL)?;
+        rustix::mount::mount("tmpfs", path, "tmpfs", flags, data.as_c_str())?;
+        self.empty = Some(rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?);
+        Ok(())
+    }
+}
+
+fn bind(source: &OwnedFd, path: &Path) -> Result<(), Errno> {
+    rustix::mount::mount_bind(fd_path(source), path)
+}
+
+/// Room for nothing but its own root.
+fn mask_data(plan: &Plan) -> String {
+    let label = plan.rootfs.mount_label.as_ref().map(|label| format!(",context=\"{label}\""));
+    format!("nr_blocks=1,nr_inodes=1{}", label.unwrap_or_default())
+}
+
+fn read_only(path: &Path) -> Result<(), Errno> {
+    match rustix::mount::mount_bind_recursive(path, path) {
+        Ok(()) => attributes::read_only(path),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
+        Err(errno) => Err(errno),
+    }
+}

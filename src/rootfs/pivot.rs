@@ -1,0 +1,160 @@
+//! The change of root, and the console, which needs the new one.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
+
+use super::build::NewRoot;
+use super::devices;
+use crate::error::{Context, Error, Result};
+use crate::sys::beneath::Beneath;
+use crate::sys::mount::Tree;
+use crate::sys::procfs::ProcFs;
+
+/// The container's filesystem, seen from inside.
+#[derive(Debug)]
+pub struct Inside {
+    root: Beneath,
+    dev: OwnedFd,
+}
+
+impl NewRoot {
+    /// Makes the tree the root and takes the host's away. `no_pivot` moves the tree onto the host's root instead, for
+    /// hosts that live in an initramfs, where pivot_root(2) is refused. The working folder is then the new root.
+    ///
+    /// # Errors
+    /// Where the kernel refuses.
+    pub fn pivot(self, no_pivot: bool, proc: &ProcFs) -> Result<Inside> {
+        rustix::process::fchdir(&self.root).context(|| "fchdir to the new root")?;
+        if no_pivot {
+            move_root(&self.root, proc)?;
+        } else {
+            // The old root lands on top of the new one, in no folder of the image, and "." then means the old one to
+            // umount2(2), which looks for what is uppermost (pivot_root(2), NOTES).
+            rustix::process::pivot_root(".", ".").context(|| "pivot_root").map_err(|error| match error.errno() {
+                Some(Errno::INVAL) => error.hint("a root in an initramfs cannot be changed so: use --no-pivot"),
+                _ => error,
+            })?;
+            if let Some(old) = &self.old_root {
+                // Some of its mounts are shared: taken down as they are, they would go from the host as well.
+                rustix::process::fchdir(old).context(|| "fchdir to the old root")?;
+                rustix::mount::mount_change(".", MountPropagationFlags::DOWNSTREAM | MountPropagationFlags::REC)
+                    .context(|| "make the old root a slave")?;
+            }
+            rustix::mount::unmount(".", UnmountFlags::DETACH).context(|| "unmount the old root")?;
+            if self.old_root.is_some() {
+                rustix::process::chdir("/").context(|| "chdir /")?;
+            }
+        }
+        // Only now does "/" mean the container's root. Private it is already.
+        if !self.propagation.contains(MountPropagationFlags::PRIVATE) {
+            rustix::mount::mount_change("/", self.propagation).context(|| "linux.rootfsPropagation")?;
+        }
+        Ok(Inside { root: Beneath::from_fd(self.root, Path::new("/")), dev: self.dev })
+    }
+}
+
+/// Moves the new root, which is the working folder, onto the old one. The host's tree stays below, out of reach but in
+/// the mount namespace: its proc and sysfs are taken away, or a user namespace could mount them anew without our masks.
+fn move_root(root: &OwnedFd, proc: &ProcFs) -> Result<()> {
+    let table = proc.read("self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    let own = std::env::current_dir().context(|| "getcwd")?;
+    for path in whole_kernel_mounts(&String::from_utf8_lossy(&table)) {
+        if path.starts_with(&own) {
+            continue;
+        }
+        match rustix::mount::unmount(&path, UnmountFlags::DETACH) {
+            // Locked together with what lies below, as in a user namespace: cover it.
+            Err(Errno::INVAL | Errno::PERM) => {
+                rustix::mount::mount("tmpfs", &path, "tmpfs", MountFlags::empty(), None)
+                    .context(|| format!("cover {path:?}"))?;
+            }
+            other => other.context(|| format!("unmount {path:?}"))?,
+        }
+    }
+    rustix::process::fchdir(root).context(|| "fchdir to the new root")?;
+    rustix::mount::mount_move(".", "/").context(|| "move the root")?;
+    rustix::process::chroot(".").context(|| "chroot")?;
+    rustix::process::chdir("/").context(|| "chdir /")
+}
+
+/// Where whole procfs and sysfs are mounted, by the lines of mountinfo (proc_pid_mountinfo(5)), deepest last.
+fn whole_kernel_mounts(table: &str) -> Vec<PathBuf> {
+    let path = |line: &str| {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ').skip(3);
+        let (root, path) = (mount.next()?, mount.next()?);
+        let kind = filesystem.split(' ').next()?;
+        (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescape(path))
+    };
+    table.lines().filter_map(path).collect()
+}
+
+/// mountinfo writes space, tab, newline and backslash as three octal digits.
+fn unescape(path: &str) -> PathBuf {
+    let mut plain = Vec::with_capacity(path.len());
+    let mut rest = path.as_bytes();
+    while let Some((&byte, after)) = rest.split_first() {
+        let code = after.get(..3).and_then(|digits| std::str::from_utf8(digits).ok());
+        match code.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(code) if byte == b'\\' => {
+                plain.push(code);
+                rest = &after[3..];
+            }
+            _ => {
+                plain.push(byte);
+                rest = after;
+            }
+        }
+    }
+    PathBuf::from(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&plain))
+}
+
+impl Inside {
+    /// The root.
+    pub fn root(&self) -> &Beneath {
+        &self.root
+    }
+
+    /// The folder /dev.
+    pub fn dev(&self) -> BorrowedFd<'_> {
+        self.dev.as_fd()
+    }
+
+    /// Puts a terminal on /dev/console. `terminal` is the slave side, opened from the container's own devpts. Comes
+    /// before [`Inside::finish`], which may make /dev read-only.
+    ///
+    /// # Errors
+    /// Where /dev/console cannot be made, or is something that nobody should mount on.
+    pub fn console(&self, terminal: impl AsFd) -> Result<()> {
+        let (target, found) = devices::open_file(self.dev(), OsStr::new("console"))?;
+        match FileType::from_raw_mode(found.st_mode) {
+            FileType::RegularFile | FileType::CharacterDevice => {}
+            other => {
+                return Err(Error::new(format!("/dev/console in the rootfs is a {other:?}"))
+                    .hint("remove it from the image: the terminal is mounted there"));
+            }
+        }
+        // By descriptor on both sides: neither the terminal nor its place is looked up by name (CVE-2025-52565).
+        let tree = Tree::open_fd(terminal).context(|| "open_tree of the terminal")?;
+        tree.attach(&target).context(|| "mount the terminal on /dev/console")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_mounts_of_proc_and_sysfs_are_found() {
+        let table = "22 27 0:21 / /proc rw - proc proc rw\n\
+                     23 27 0:22 / /sys\\040fs rw shared:3 - sysfs sysfs rw\n\
+                     24 27 0:21 /sys /x rw - proc proc rw\n\
+                     25 27 0:6 / /dev rw - devtmpfs devtmpfs rw";
+        assert_eq!(whole_kernel_mounts(table), [Path::new("/proc"), Path::new("/sys fs")]);
+    }
+}
