@@ -184,6 +184,20 @@ impl Builder {
         self
     }
 
+    /// The generic table of 64-bit architectures, as the crate has it, lists what only 32-bit ones have, and one call
+    /// under the name of its C function.
+    #[cfg(any(target_arch = "aarch64", target_arch = "riscv64", target_arch = "loongarch64", test))]
+    const fn generic_64(mut self, column: usize) -> Self {
+        let mut slot = 0;
+        while slot < SLOTS {
+            if let 403..=423 = self.slots[slot].numbers[column] {
+                self.slots[slot].numbers[column] = ABSENT;
+            }
+            slot += 1;
+        }
+        self.number("newfstatat", column, 79)
+    }
+
     /// x32 has x86_64's numbers but for [`X32_OWN`] and [`X32_LACKS`].
     #[cfg(any(target_arch = "x86_64", test))]
     const fn x32(mut self, from: usize, column: usize) -> Self {
@@ -346,19 +360,19 @@ names!(
 names!(
     /// The calls of 64-bit ARM machines: aarch64 and arm.
     pub ARM64,
-    column!(column!(Builder::new(), 0, syscalls::aarch64), 1, syscalls::arm).rows(1, ARM_OWN)
+    column!(column!(Builder::new(), 0, syscalls::aarch64).generic_64(0), 1, syscalls::arm).rows(1, ARM_OWN)
 );
 #[cfg(target_arch = "aarch64")]
 pub use ARM64 as NATIVE;
 
 /// Families of one architecture.
 macro_rules! alone {
-    ($($arch:literal $table:path;)*) => {$(
+    ($($arch:literal $table:path $(, $fix:ident)?;)*) => {$(
         #[cfg(target_arch = $arch)]
         names!(
             /// The calls of this machine.
             pub NATIVE,
-            column!(Builder::new(), 0, $table)
+            column!(Builder::new(), 0, $table)$(.$fix(0))?
         );
     )*};
 }
@@ -366,8 +380,8 @@ macro_rules! alone {
 alone! {
     "x86" syscalls::x86;
     "arm" syscalls::arm;
-    "riscv64" syscalls::riscv64;
-    "loongarch64" syscalls::loongarch64;
+    "riscv64" syscalls::riscv64, generic_64;
+    "loongarch64" syscalls::loongarch64, generic_64;
     "s390x" syscalls::s390x;
     "powerpc64" syscalls::powerpc64;
 }

@@ -10,4 +10,5 @@ pub mod oom;
 pub mod rdt;
 pub mod rlimits;
 pub mod schedule;
+pub mod seccomp;
 pub mod user;

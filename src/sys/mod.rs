@@ -18,6 +18,7 @@ pub mod procfs;
 pub mod regex;
 pub mod rlimit;
 pub mod sched;
+pub mod seccomp;
 pub mod shared;
 pub mod signal;
 pub mod spawn;
