@@ -6,14 +6,25 @@
 
 use crate::cli::Command;
 
+mod check;
 mod checkpoint;
 mod completion;
+mod features;
 mod man;
 pub mod output;
 mod restore;
+mod spec;
 
 /// All commands, in the order of the help.
-pub static ALL: &[Command] = &[checkpoint::COMMAND, restore::COMMAND, completion::COMMAND, man::COMMAND];
+pub static ALL: &[Command] = &[
+    checkpoint::COMMAND,
+    restore::COMMAND,
+    spec::COMMAND,
+    check::COMMAND,
+    features::COMMAND,
+    completion::COMMAND,
+    man::COMMAND,
+];
 
 #[cfg(test)]
 mod tests {

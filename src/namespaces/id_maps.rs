@@ -8,7 +8,7 @@ use std::fmt::Write;
 use rustix::io::Errno;
 use rustix::process::Pid;
 
-use super::helper;
+use super::id_helpers;
 use crate::error::{Context, Error, Result};
 use crate::plan::{IdMap, Namespaces};
 use crate::sys::procfs::ProcFs;
@@ -51,7 +51,7 @@ pub fn write_id_maps(namespaces: &Namespaces, pid: Pid) -> Result<()> {
 fn write_map(proc: &ProcFs, pid: i32, side: &Side, map: &[IdMap]) -> Result<()> {
     match proc.write(format!("{pid}/{}", side.file), lines(map).as_bytes()) {
         Ok(()) => Ok(()),
-        Err(Errno::PERM) => helper::write_map(pid, side, map),
+        Err(Errno::PERM) => id_helpers::write_map(pid, side, map),
         Err(errno) => {
             let error = Error::call(format!("{}: write /proc/{pid}/{}", side.field, side.file), errno);
             Err(match errno {

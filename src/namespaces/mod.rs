@@ -14,7 +14,7 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{IdMap, NamespaceKind, Namespaces, Plan};
 use crate::sys::{nsfs, procfs::ProcFs};
 
-mod helper;
+pub mod id_helpers;
 mod id_maps;
 
 pub use id_maps::write_id_maps;

@@ -4,6 +4,10 @@ use super::spec;
 use crate::bail;
 use crate::error::Result;
 
+/// The kinds, in the order in which they run.
+pub const KINDS: [&str; 6] =
+    ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+
 /// Checks all hooks of all kinds. Whether the program exists is seen when it runs: those of `startContainer` are files
 /// of the container.
 ///
@@ -11,15 +15,15 @@ use crate::error::Result;
 /// Names the field: a path that is not absolute, a timeout that is not positive, an environment entry without `=`, a
 /// zero byte.
 pub(super) fn check(hooks: &spec::Hooks) -> Result<()> {
-    let kinds = [
-        ("prestart", &hooks.prestart),
-        ("createRuntime", &hooks.create_runtime),
-        ("createContainer", &hooks.create_container),
-        ("startContainer", &hooks.start_container),
-        ("poststart", &hooks.poststart),
-        ("poststop", &hooks.poststop),
+    let lists = [
+        &hooks.prestart,
+        &hooks.create_runtime,
+        &hooks.create_container,
+        &hooks.start_container,
+        &hooks.poststart,
+        &hooks.poststop,
     ];
-    for (kind, list) in kinds {
+    for (kind, list) in KINDS.into_iter().zip(lists) {
         for (index, hook) in list.iter().enumerate() {
             check_one(hook, &format!("hooks.{kind}[{index}]"))?;
         }

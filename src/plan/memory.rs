@@ -9,7 +9,7 @@ use super::{MemoryPolicy, cpulist, spec};
 const DOMAINS: [(&str, u64); 2] = [("LINUX", 0), ("LINUX32", 0x0008)];
 
 /// Modes (include/uapi/linux/mempolicy.h), and whether they take nodes: `None` where both ways are fine.
-const MODES: [(&str, u32, Option<bool>); 7] = [
+pub const MODES: [(&str, u32, Option<bool>); 7] = [
     ("MPOL_DEFAULT", 0, Some(false)),
     ("MPOL_PREFERRED", 1, None),
     ("MPOL_BIND", 2, Some(true)),
@@ -21,7 +21,8 @@ const MODES: [(&str, u32, Option<bool>); 7] = [
 
 const STATIC_NODES: u32 = 1 << 15;
 const RELATIVE_NODES: u32 = 1 << 14;
-const MODE_FLAGS: [(&str, u32); 3] = [
+/// Mode flags, as bits beside the mode.
+pub const MODE_FLAGS: [(&str, u32); 3] = [
     ("MPOL_F_NUMA_BALANCING", 1 << 13),
     ("MPOL_F_RELATIVE_NODES", RELATIVE_NODES),
     ("MPOL_F_STATIC_NODES", STATIC_NODES),

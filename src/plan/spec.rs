@@ -78,7 +78,6 @@ json! {
     Process {
         terminal: bool,
         console_size: Option<ConsoleSize>,
-        user: User,
         args: Vec<String>,
         env: Vec<String>,
         cwd: String,
@@ -93,6 +92,7 @@ json! {
         #[serde(rename = "execCPUAffinity")]
         exec_cpu_affinity: Option<ExecCpuAffinity>,
     }
+        + { user: User, }
 
     /// `process.consoleSize`, in characters.
     ConsoleSize { height: u16, width: u16, }

@@ -32,7 +32,7 @@ pub(super) fn write_map(pid: i32, side: &Side, map: &[IdMap]) -> Result<()> {
 }
 
 /// The first that exists, in the trusted folders, then in PATH.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub fn find(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = TRUSTED.map(PathBuf::from).into_iter();
     let folders = folders.chain(std::env::split_paths(&path).filter(|folder| folder.is_absolute()));
@@ -46,9 +46,7 @@ fn missing(side: &Side) -> Error {
 
 /// What most likely lacks: the helper's rights, or the grant.
 fn remedy(program: &Path, side: &Side, map: &[IdMap]) -> String {
-    let mode = std::fs::metadata(program).map_or(0, |found| found.permissions().mode());
-    let has_rights = mode & 0o4000 != 0 || has_file_capability(program);
-    if !has_rights {
+    if !has_rights(program) {
         let program = program.display();
         return format!("{program} has neither its setuid bit nor a file capability: chmod u+s {program}");
     }
@@ -66,12 +64,18 @@ fn remedy(program: &Path, side: &Side, map: &[IdMap]) -> String {
     )
 }
 
+/// Whether the helper has its setuid bit or a file capability.
+pub fn has_rights(program: &Path) -> bool {
+    let mode = std::fs::metadata(program).map_or(0, |found| found.permissions().mode());
+    mode & 0o4000 != 0 || has_file_capability(program)
+}
+
 fn has_file_capability(program: &Path) -> bool {
     rustix::fs::getxattr(program, "security.capability", &mut [0u8; 64][..]).is_ok_and(|size| size > 0)
 }
 
 /// The name of a user of the host, or its number where it has none.
-pub(super) fn user_name(uid: u32) -> String {
+pub fn user_name(uid: u32) -> String {
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
     let name = text.lines().find_map(|line| {
         let mut fields = line.split(':');
