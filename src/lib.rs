@@ -7,6 +7,7 @@
 pub mod cgroup;
 pub mod cli;
 pub mod commands;
+pub mod container;
 pub mod error;
 pub mod log;
 pub mod namespaces;

@@ -2,21 +2,10 @@
 
 use std::path::PathBuf;
 
+use crate::cgroup::Driver;
 use crate::log::{self, Level};
 
-/// Who makes the cgroups, and whether there are any.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum CgroupManager {
-    /// myrt itself, by making folders.
-    #[default]
-    Cgroupfs,
-    /// systemd, asked over D-Bus.
-    Systemd,
-    /// Nobody: the container stays in the caller's cgroup.
-    Disabled,
-}
-
-crate::choices! { CgroupManager {
+crate::choices! { Driver {
     "cgroupfs" => Self::Cgroupfs, "systemd" => Self::Systemd, "disabled" => Self::Disabled,
 } }
 
@@ -55,7 +44,7 @@ crate::args! {
         /// The same as --log-level debug
         debug: bool = "--debug",
         /// Who makes cgroups: cgroupfs (default), systemd, or disabled for none
-        cgroup_manager: Option<CgroupManager> = "--cgroup-manager NAME",
+        cgroup_manager: Option<Driver> = "--cgroup-manager NAME",
         /// The same as --cgroup-manager systemd
         systemd_cgroup: bool = "--systemd-cgroup",
         /// Whether missing rights over cgroups are forgiven: true, false or auto (default)
@@ -78,11 +67,11 @@ impl Global {
     }
 
     /// Who makes the cgroups.
-    pub fn driver(&self) -> CgroupManager {
+    pub fn driver(&self) -> Driver {
         match self.cgroup_manager {
             Some(manager) => manager,
-            None if self.systemd_cgroup => CgroupManager::Systemd,
-            None => CgroupManager::Cgroupfs,
+            None if self.systemd_cgroup => Driver::Systemd,
+            None => Driver::Cgroupfs,
         }
     }
 

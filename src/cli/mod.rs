@@ -17,7 +17,7 @@ use std::ffi::OsString;
 
 pub use args::{Args, Flag, Parsed};
 pub use export::clap_command;
-pub use global::{CgroupManager, Global};
+pub use global::Global;
 pub use help::{command_help, main_help, version};
 
 use crate::error::{Error, Result};
@@ -205,7 +205,7 @@ mod tests {
     fn global_flags_come_first() {
         let (global, ..) = read("--root /r --log-format json -systemd-cgroup --debug try x").unwrap();
         assert_eq!(global.root.as_deref(), Some("/r".as_ref()));
-        assert_eq!(global.driver(), CgroupManager::Systemd);
+        assert_eq!(global.driver(), crate::cgroup::Driver::Systemd);
         assert!(global.debug);
     }
 

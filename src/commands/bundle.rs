@@ -37,6 +37,7 @@ macro_rules! bundle_args {
                     pidfd_socket: self.pidfd_socket,
                     no_pivot: self.no_pivot,
                     no_new_keyring: self.no_new_keyring,
+                    listen_fds: $crate::container::listen_fds(),
                     preserve_fds: self.preserve_fds.unwrap_or_default(),
                     driver: global.driver(),
                 }

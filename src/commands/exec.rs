@@ -93,16 +93,13 @@ fn run(global: &Global, parsed: Parsed) -> Result<u8> {
 fn exec(global: &Global, parsed: &Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let id = id(parsed)?;
-    if args.cgroup.len() > 1 {
-        bail!("exec: --cgroup may be given once");
-    }
     let options = ExecOptions {
         detach: args.detach,
         console_socket: args.console_socket.clone(),
         pid_file: args.pid_file.clone(),
         pidfd_socket: args.pidfd_socket.clone(),
         preserve_fds: args.preserve_fds.unwrap_or_default(),
-        cgroup: args.cgroup.first().cloned(),
+        cgroup: args.cgroup.clone(),
         ignore_paused: args.ignore_paused,
         process: process(args, &parsed.words[1..])?,
     };

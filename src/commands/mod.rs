@@ -4,19 +4,49 @@
 //! into the engine's types, calls one function of the engine, and prints what comes back through `output`. It decides
 //! nothing about containers.
 
-use crate::cli::Command;
-
+mod bundle;
 mod check;
 mod checkpoint;
 mod completion;
+mod create;
+mod delete;
+mod events;
+mod exec;
 mod features;
+mod kill;
+mod list;
 mod man;
 pub mod output;
+mod pause;
+mod ps;
 mod restore;
+mod resume;
+mod run;
 mod spec;
+mod start;
+mod state;
+mod update;
+
+use crate::cli::{Command, Global, Parsed};
+use crate::container::Store;
+use crate::error::Result;
+use crate::plan::ContainerId;
 
 /// All commands, in the order of the help.
 pub static ALL: &[Command] = &[
+    run::COMMAND,
+    create::COMMAND,
+    start::COMMAND,
+    exec::COMMAND,
+    kill::COMMAND,
+    delete::COMMAND,
+    list::COMMAND,
+    state::COMMAND,
+    ps::COMMAND,
+    events::COMMAND,
+    update::COMMAND,
+    pause::COMMAND,
+    resume::COMMAND,
     checkpoint::COMMAND,
     restore::COMMAND,
     spec::COMMAND,
@@ -25,6 +55,28 @@ pub static ALL: &[Command] = &[
     completion::COMMAND,
     man::COMMAND,
 ];
+
+/// How a command prints what it found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+crate::choices! { Format { "table" => Self::Table, "json" => Self::Json } }
+
+/// Where the containers are.
+fn store(global: &Global) -> Result<Store> {
+    Store::open(global.root.clone())
+}
+
+/// The container that the first word names.
+fn id(parsed: &Parsed) -> Result<ContainerId> {
+    ContainerId::new(parsed.id()?)
+}
 
 #[cfg(test)]
 mod tests {

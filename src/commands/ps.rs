@@ -43,7 +43,7 @@ Examples:
 
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
-    let mut pids = container::load(&store(global)?, &id(&parsed)?)?.cgroup()?.pids()?;
+    let mut pids = container::load(&store(global)?, &id(&parsed)?)?.cgroup().pids()?;
     pids.sort_unstable();
     let options = &parsed.words[1..];
     if args.format == Some(Format::Json) {

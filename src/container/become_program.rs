@@ -5,34 +5,44 @@
 //! capset(2), where no_new_privs is not set, and the execve(2) remain.
 
 use std::convert::Infallible;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use rustix::io::Errno;
+
 use super::handover::Announcement;
-use super::state::Status;
 use super::wire::{Message, Wire};
-use super::{hooks, program};
+use super::{hooks, program, wait};
 use crate::error::{Context, Error, Result};
-use crate::plan::{Plan, Process, spec};
-use crate::sys::beneath::Beneath;
+use crate::plan::{MemoryPolicy, Process, capability, spec};
+use crate::security::{self, capabilities, keyring, labels, oom, rlimits, schedule, user};
+use crate::sys::beneath::{Beneath, Leaf};
+use crate::sys::clone::{self, Forked};
 use crate::sys::exec::{self, Image};
 use crate::sys::procfs::ProcFs;
-use crate::{log, security};
+use crate::{log, trace};
 
 /// What the program is to wear.
 pub struct Dress<'a> {
     /// Who and what it is.
     pub process: &'a Process,
-    /// The container's plan: filter, personality, memory policy.
-    pub plan: &'a Plan,
-    /// The compiled filter.
+    /// `linux.personality`
+    pub personality: Option<u64>,
+    /// `linux.memoryPolicy`
+    pub memory_policy: Option<&'a MemoryPolicy>,
+    /// The compiled seccomp filter.
     pub filter: Option<&'a security::seccomp::Program>,
     /// The container's id, where it gets a session keyring of its own.
     pub keyring: Option<&'a str>,
-    /// Whether the parent has set the resource limits and the oom score already.
+    /// Whether limits and oom score were set with the host's rights already.
     pub limits_are_set: bool,
-    /// How many descriptors from 3 on it gets.
+    /// Whether a missing working folder is made, as it is for a container's first process.
+    pub make_cwd: bool,
+    /// How many descriptors from 3 on it gets from `--preserve-fds`.
     pub preserve_fds: u32,
-    /// The container's root.
+    /// How many after these come from the caller's socket activation (sd_listen_fds(3)).
+    pub listen_fds: u32,
+    /// The container's root, which is the root of this process by now.
     pub root: &'a Beneath,
 }
 
@@ -40,5 +50,180 @@ pub struct Dress<'a> {
 pub struct Door<'a> {
     dress: &'a Dress<'a>,
     image: Image,
-    rights: security::capabilities::Last,
+    /// The filter is loaded with CAP_SYS_ADMIN, which is then still to be taken away.
+    borrows_admin: bool,
+}
+
+/// Runs a story that ends in an exec; what stops it is told to who listens.
+pub fn or_report(wire: &Wire, story: impl FnOnce() -> Result<Infallible>) -> ! {
+    let Err(error) = story();
+    // Nobody listens: nobody cares any more.
+    let _ = wire.send(&Message::Failed(error));
+    exec::exit_now(1)
+}
+
+/// From here on records go to the parent: the name of the log file means something else in the container.
+///
+/// # Errors
+/// Where the descriptor cannot be copied.
+pub fn relay_log(wire: &Wire) -> Result<()> {
+    let wire = wire.duplicate()?;
+    log::relay_to(Box::new(move |level, text| {
+        let _ = wire.send(&Message::Log(level, text.to_owned()));
+    }));
+    Ok(())
+}
+
+impl<'a> Door<'a> {
+    /// Puts everything on but the filter.
+    ///
+    /// # Errors
+    /// Names the field that cannot be had.
+    pub fn approach(dress: &'a Dress<'a>, proc: &ProcFs) -> Result<Self> {
+        let process = dress.process;
+        // While the rights for it are there.
+        schedule::apply(process)?;
+        schedule::apply_shared(dress.personality, dress.memory_policy)?;
+        if let Some(id) = dress.keyring {
+            keyring::join(id)?;
+        }
+        if !dress.limits_are_set {
+            oom::apply(process.oom_score_adj, None, proc)?;
+            rlimits::apply(&process.rlimits, None)?;
+        }
+        labels::apparmor(process.apparmor_profile.as_deref(), proc)?;
+        labels::selinux(process.selinux_label.as_deref(), proc)?;
+        schedule::bind_to(process.affinity_final.as_deref(), "process.execCPUAffinity.final")?;
+        own_streams(process)?;
+        // A folder that only root may enter, or that only the user may enter: one of the two attempts opens it.
+        let entered = enter_cwd(dress);
+        // From here on this process looks like one of the container's to them: no ptrace, no /proc/PID/fd (CVE-2016-9962).
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+            .context(|| "become invisible to ptrace (PR_SET_DUMPABLE)")?;
+
+        capabilities::drop_bounding(process.capabilities.bounding)?;
+        user::apply(process)?;
+        let borrows_admin = dress.filter.is_some() && !process.no_new_privileges;
+        capabilities::prepare(&process.capabilities, if borrows_admin { capability::SYS_ADMIN } else { 0 })?;
+        if process.no_new_privileges {
+            rustix::thread::set_no_new_privs(true).context(|| "process.noNewPrivileges: prctl")?;
+        }
+        match entered {
+            Err(error) if error.errno() == Some(Errno::ACCESS) => enter_cwd(dress)?,
+            other => other?,
+        }
+        check_cwd(&process.cwd)?;
+
+        let env = environment(dress);
+        let path = program::find(&process.args[0], &env)?;
+        let image = Image::new(path.as_os_str().as_encoded_bytes(), &process.args, &env)
+            .context(|| "process.args, process.env: a string holds a NUL byte")?;
+        // Whatever the caller or we ourselves have left open (CVE-2024-21626).
+        exec::close_on_exec_from(3 + dress.preserve_fds + dress.listen_fds)
+            .context(|| "mark descriptors (close_range)")?;
+        Ok(Self { dress, image, borrows_admin })
+    }
+
+    /// Runs the startContainer hooks as the program would run: by a child with the same rights, not those still borrowed.
+    ///
+    /// # Errors
+    /// The first failure of a hook.
+    pub fn run_hooks(&self, hooks: &[spec::Hook], state: &[u8], opener: &Wire) -> Result<()> {
+        if hooks.is_empty() {
+            return Ok(());
+        }
+        match clone::fork(0, None).context(|| "fork for the startContainer hooks")? {
+            Forked::Parent(child) => match wait::reap(&child)? {
+                0 => Ok(()),
+                // It has told the opener why.
+                _ => exec::exit_now(1),
+            },
+            Forked::Child => or_report(opener, || {
+                capabilities::finish(&self.dress.process.capabilities)?;
+                hooks::run(hooks, "startContainer", state)?;
+                exec::exit_now(0)
+            }),
+        }
+    }
+
+    /// Loads the filter and becomes the program.
+    ///
+    /// # Errors
+    /// Why it does not run.
+    pub fn pass(&self, opener: &Wire) -> Result<Infallible> {
+        let step = trace::step("seccomp");
+        if let Some(filter) = self.dress.filter {
+            let announcement = filter.uses_notify().then(|| Announcement::prepare(opener)).transpose()?;
+            let listener = filter.install()?;
+            if let (Some(announcement), Some(listener)) = (announcement, listener) {
+                announcement.hand_over(listener.as_raw_fd())?;
+                // Closed by the exec: a close(2) of its own may be forbidden by now.
+                std::mem::forget(listener);
+            }
+        }
+        if self.borrows_admin {
+            capabilities::finish(&self.dress.process.capabilities)?;
+        }
+        drop(step);
+        let path = Path::new(std::ffi::OsStr::new(self.image.path().to_str().unwrap_or_default()));
+        Err(program::explain(path, self.image.exec()))
+    }
+}
+
+/// Gives the program's user its own standard streams, so that it may open /dev/stdout. Pipes and terminals, that is: the
+/// owner of /dev/null and of files is not ours to change.
+fn own_streams(process: &Process) -> Result<()> {
+    if process.uid == 0 {
+        return Ok(());
+    }
+    for stream in [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()] {
+        use rustix::fs::{FileType, Gid, Uid, fchown, fstat};
+        let Ok(found) = fstat(stream) else { continue };
+        let kind = FileType::from_raw_mode(found.st_mode);
+        let is_terminal = kind == FileType::CharacterDevice && rustix::termios::isatty(stream);
+        if found.st_uid == process.uid || !(is_terminal || kind == FileType::Fifo) {
+            continue;
+        }
+        match fchown(stream, Some(Uid::from_raw(process.uid)), Some(Gid::from_raw(found.st_gid))) {
+            // Not mapped here, or of a filesystem that forbids it: the program still has the open descriptor.
+            Ok(()) | Err(Errno::PERM | Errno::INVAL | Errno::ROFS) => {}
+            other => other.context(|| "give the standard streams to process.user")?,
+        }
+    }
+    Ok(())
+}
+
+fn enter_cwd(dress: &Dress<'_>) -> Result<()> {
+    let cwd = &dress.process.cwd;
+    let what = || format!("process.cwd: chdir to {cwd:?}");
+    match rustix::process::chdir(cwd) {
+        Err(Errno::NOENT) if dress.make_cwd => {
+            dress.root.ensure(cwd, Leaf::Folder).context(what)?;
+            rustix::process::chdir(cwd).context(what)
+        }
+        other => other.context(what),
+    }
+}
+
+/// The kernel calls a working folder outside the root unreachable: reached through a descriptor of the host, for
+/// instance by a cwd of /proc/self/fd/N (CVE-2024-21626).
+fn check_cwd(cwd: &Path) -> Result<()> {
+    let real = rustix::process::getcwd(Vec::new()).map(std::ffi::CString::into_bytes);
+    if real.is_ok_and(|path| path.starts_with(b"/")) {
+        return Ok(());
+    }
+    Err(Error::new(format!("process.cwd: {cwd:?} lies outside the container's root")))
+}
+
+/// The environment of the program: as it is said, and HOME where that is missing.
+fn environment(dress: &Dress<'_>) -> Vec<String> {
+    let mut env = dress.process.env.clone();
+    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
+        env.push(format!("HOME={}", user::home(dress.root, dress.process.uid)));
+    }
+    if dress.listen_fds > 0 {
+        env.push(format!("LISTEN_FDS={}", dress.listen_fds));
+        env.push(format!("LISTEN_PID={}", rustix::process::getpid().as_raw_nonzero()));
+    }
+    env
 }

@@ -32,6 +32,8 @@ pub struct CreateOptions {
     pub no_new_keyring: bool,
     /// How many descriptors from 3 on the program gets.
     pub preserve_fds: u32,
+    /// How many after these come from the caller's socket activation ($LISTEN_FDS).
+    pub listen_fds: u32,
     /// Who makes the cgroup.
     pub driver: cgroup::Driver,
 }
@@ -92,6 +94,11 @@ pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOp
     Ok(code)
 }
 
+/// How many descriptors the caller's service manager has opened for the program: $LISTEN_FDS, of sd_listen_fds(3).
+pub fn listen_fds() -> u32 {
+    std::env::var("LISTEN_FDS").ok().and_then(|count| count.parse().ok()).unwrap_or(0)
+}
+
 /// Reads and checks the bundle. The text is kept with the state, since the bundle may change later.
 fn read_plan(store: &Store, id: &ContainerId, options: &CreateOptions) -> Result<(Plan, Vec<u8>)> {
     let _step = trace::step("plan");
@@ -109,8 +116,10 @@ fn read_plan(store: &Store, id: &ContainerId, options: &CreateOptions) -> Result
 /// A terminal needs somebody to hold its master once the runtime is gone, and only then.
 fn check_terminal(plan: &Plan, options: &CreateOptions, detached: bool) -> Result<()> {
     match (plan.process.terminal, &options.console_socket) {
-        (true, None) if detached => Err(Error::new("cannot allocate tty if the runtime detaches without a console socket")
-            .hint("give --console-socket PATH, run it in the foreground, or set process.terminal to false")),
+        (true, None) if detached => {
+            Err(Error::new("cannot allocate tty if the runtime detaches without a console socket")
+                .hint("give --console-socket PATH, run it in the foreground, or set process.terminal to false"))
+        }
         (false, Some(_)) => Err(Error::new("cannot use a console socket: process.terminal is false")
             .hint("leave --console-socket out, or set process.terminal to true")),
         _ => Ok(()),

@@ -38,8 +38,8 @@ pub struct ExecOptions {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 on it gets.
     pub preserve_fds: u32,
-    /// A cgroup below the container's.
-    pub cgroup: Option<String>,
+    /// Cgroups below the container's: `PATH`, or `CONTROLLER,…:PATH` on v1.
+    pub cgroup: Vec<String>,
     /// Join a container that is paused.
     pub ignore_paused: bool,
 }
@@ -179,8 +179,10 @@ fn check_status(container: &Container, options: &ExecOptions) -> Result<()> {
 
 fn check_terminal(process: &Process, options: &ExecOptions) -> Result<()> {
     match (process.terminal, &options.console_socket) {
-        (true, None) if options.detach => Err(Error::new("cannot allocate tty if the runtime detaches without a console socket")
-            .hint("give --console-socket PATH, or leave out --tty or --detach")),
+        (true, None) if options.detach => {
+            Err(Error::new("cannot allocate tty if the runtime detaches without a console socket")
+                .hint("give --console-socket PATH, or leave out --tty or --detach"))
+        }
         (false, Some(_)) => Err(Error::new("cannot use a console socket without a terminal").hint("give --tty")),
         _ => Ok(()),
     }
@@ -235,10 +237,10 @@ impl Changes {
 }
 
 fn open_cgroup(container: &Container, options: &ExecOptions) -> Result<Cgroup> {
-    let cgroup = container.cgroup()?;
-    match &options.cgroup {
-        Some(path) => cgroup.sub(path),
-        None => Ok(cgroup),
+    let record = &container.state.cgroup;
+    match options.cgroup.as_slice() {
+        [] => Cgroup::join(record),
+        paths => Cgroup::sub(record, paths),
     }
 }
 
@@ -257,8 +259,15 @@ impl Exec<'_> {
         let target = self.cgroup.clone_target();
         let born_inside = target.is_some();
         let forked = match clone::fork(0, target) {
-            Err(Errno::INVAL | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM) if born_inside => {
-                self.cgroup.forget_clone_target();
+            // The container has passed its controllers on: only the cgroups below take processes.
+            Err(Errno::BUSY) if born_inside && self.options.cgroup.is_empty() => {
+                self.cgroup = Cgroup::beside(&self.container.state.cgroup, self.container.init_pid().unwrap_or(0))?;
+                clone::fork(0, self.cgroup.clone_target())
+            }
+            Err(refusal @ (Errno::INVAL | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM))
+                if born_inside =>
+            {
+                self.cgroup.enter_instead(refusal)?;
                 clone::fork(0, None)
             }
             other => other,
@@ -306,8 +315,9 @@ impl Exec<'_> {
         if own_user_namespace && !second_fork {
             // Rights of the host's user namespace, which we are about to leave.
             security::rlimits::apply(&self.process.rlimits, None)?;
-            security::oom::apply(self.process.oom_score_adj, None)?;
+            security::oom::apply(self.process.oom_score_adj, None, &proc)?;
         }
+        security::schedule::bind_to(self.process.affinity_initial.as_deref(), "process.execCPUAffinity.initial")?;
         self.cgroup.enter()?;
         self.join(direct)?;
         if second_fork {
@@ -333,7 +343,9 @@ impl Exec<'_> {
             filter: self.filter.as_ref(),
             keyring: None,
             limits_are_set: own_user_namespace && !second_fork,
+            make_cwd: false,
             preserve_fds: self.options.preserve_fds,
+            listen_fds: 0,
             root: &root,
         };
         let door = Door::approach(&dress, &proc)?;
@@ -343,9 +355,9 @@ impl Exec<'_> {
 
     /// Joins the container's namespaces, all at once and by its pidfd: none of them can be another's.
     fn join(&self, direct: bool) -> Result<()> {
-        let kinds = NamespaceKind::ALL.into_iter().filter(|kind| {
-            self.namespaces.separate(*kind) && !(direct && *kind == NamespaceKind::Pid)
-        });
+        let kinds = NamespaceKind::ALL
+            .into_iter()
+            .filter(|kind| self.namespaces.separate(*kind) && !(direct && *kind == NamespaceKind::Pid));
         let flags = kinds.fold(0, |flags, kind| flags | kind.flag());
         if flags == 0 {
             return Ok(());

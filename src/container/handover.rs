@@ -74,7 +74,8 @@ impl Announcement {
     /// # Errors
     /// Where memory or wire fails.
     pub fn prepare(wire: &Wire) -> Result<Self> {
-        let (cells, file) = Shared::with_file("myrt-notify", CELLS).context(|| "make memory to share with the runtime")?;
+        let (cells, file) =
+            Shared::with_file("myrt-notify", CELLS).context(|| "make memory to share with the runtime")?;
         wire.send(&Message::Notify(file))?;
         Ok(Self(cells))
     }

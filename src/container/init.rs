@@ -5,21 +5,24 @@
 
 use std::convert::Infallible;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 
 use super::become_program::{self, Door, Dress};
 use super::create::CreateOptions;
 use super::launch::Ending;
+use super::state::{State, Status};
 use super::wire::{Message, Wire};
 use super::{gate, hooks, terminal};
-use crate::cgroup::Cgroup;
+use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Result};
 use crate::namespaces::{self, Joins};
 use crate::plan::{NamespaceKind, Plan};
 use crate::rootfs::Prepared;
 use crate::security::seccomp;
+use crate::sys::beneath::Beneath;
 use crate::sys::clone::{self, Forked};
 use crate::sys::procfs::ProcFs;
-use crate::{log, net, rootfs, trace};
+use crate::{net, rootfs, trace};
 
 /// What the child inherits.
 pub struct Init<'a> {
@@ -27,8 +30,8 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// How the caller wants it.
     pub options: &'a CreateOptions,
-    /// The container's id.
-    pub id: &'a str,
+    /// What is remembered of the container, for the hooks.
+    pub state: &'a State,
     /// Where it waits before the exec.
     pub gate: Gate,
     /// Descriptors that only the host's rights could open.
@@ -65,7 +68,7 @@ impl Expected {
     /// What this plan makes the child say.
     pub fn of(plan: &Plan, ending: Ending) -> Self {
         Self {
-            second: namespaces::needs_second_fork(&plan.namespaces),
+            second: namespaces::second_fork(&plan.namespaces).is_some(),
             root_ready: parent_acts_on_root(plan),
             console: plan.process.terminal,
             gate: ending == Ending::Gate,
@@ -80,7 +83,7 @@ impl Expected {
 
 /// Whether the child may do nothing before the parent has given it ids, or systemd has given it a cgroup.
 pub fn waits_for_parent(plan: &Plan, cgroup: &Cgroup) -> bool {
-    plan.namespaces.creates(NamespaceKind::User) || cgroup.needs_adoption()
+    namespaces::clone_flags(&plan.namespaces) & NamespaceKind::User.flag() != 0 || cgroup.needs_adoption()
 }
 
 /// Whether the parent has something to do between mounts and pivot.
@@ -102,7 +105,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     become_program::relay_log(wire)?;
     // While the host's /proc is still ours to see: labels, sysctls and scores go through this descriptor.
     let proc = ProcFs::open()?;
-    enter_namespaces(init, cgroup)?;
+    enter_namespaces(init, cgroup, &proc)?;
 
     // A session of its own, so that the caller's terminal and job control are out of reach.
     rustix::process::setsid().context(|| "start a new session (setsid)")?;
@@ -112,73 +115,103 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     }
 
     let step = trace::step("mounts");
-    let root = rootfs::build(plan, &init.prepared, cgroup, &proc)?;
+    let root = rootfs::build(plan, &init.prepared, &View::of(cgroup.record())?, &proc)?;
     drop(step);
     if parent_acts_on_root(plan) {
         wire.send(&Message::RootReady)?;
         wire.wait_for_proceed()?;
     }
     if !plan.hooks.create_container.is_empty() {
-        hooks::run(&plan.hooks.create_container, "createContainer", &become_program::hook_state(plan, init.id))?;
+        hooks::run(&plan.hooks.create_container, "createContainer", &hook_json(init, Status::Creating))?;
     }
     let step = trace::step("pivot");
-    let root = root.pivot(options.no_pivot)?;
+    let inside = root.pivot(options.no_pivot, &proc)?;
     drop(step);
 
     let step = trace::step("finish root");
     namespaces::set_names(plan)?;
     namespaces::write_sysctls(&plan.sysctl, &proc)?;
+    let root = Beneath::open(Path::new("/"))?;
     if plan.process.terminal {
         let terminal = terminal::open(&root, &plan.process)?;
-        rootfs::console(&root, &terminal.slave)?;
+        inside.console(&terminal.slave)?;
         wire.send(&Message::Console(terminal.master))?;
         terminal::attach(&terminal.slave)?;
     }
-    rootfs::finish(plan, &root, &proc)?;
+    inside.finish(plan, &proc)?;
     drop(step);
 
     let step = trace::step("rights");
     let dress = Dress {
         process: &plan.process,
-        plan,
+        personality: plan.personality,
+        memory_policy: plan.memory_policy.as_ref(),
         filter: init.filter.as_ref(),
-        keyring: (!options.no_new_keyring).then_some(init.id),
+        keyring: (!options.no_new_keyring).then_some(init.state.id.as_str()),
         limits_are_set: plan.namespaces.creates(NamespaceKind::User),
+        make_cwd: true,
         preserve_fds: options.preserve_fds,
+        listen_fds: options.listen_fds,
         root: &root,
     };
     let door = Door::approach(&dress, &proc)?;
-    drop((proc, root));
+    drop(proc);
     drop(step);
 
     let opener = wait_at_gate(init)?;
     let opener = opener.as_ref().unwrap_or(wire);
     become_program::or_report(opener, || {
-        if !plan.hooks.start_container.is_empty() {
-            door.run_hooks(&plan.hooks.start_container, &become_program::hook_state(plan, init.id))?;
-        }
+        door.run_hooks(&plan.hooks.start_container, &hook_json(init, Status::Created), opener)?;
         door.pass(opener)
     })
 }
 
 /// Joins what is to be joined and leaves what clone could not leave; forks again where the kernel puts only children in.
-fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup) -> Result<()> {
+fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<()> {
     let _step = trace::step("namespaces");
     let namespaces = &init.plan.namespaces;
-    init.joins.enter(namespaces)?;
+    init.joins.enter(namespaces, proc)?;
     cgroup.enter()?;
-    // Only now: the root of a cgroup namespace is the cgroup in which it is made.
-    namespaces::unshare_rest(namespaces)?;
-    if namespaces::needs_second_fork(namespaces) {
-        match clone::fork(libc::CLONE_PARENT as u64, None).context(|| "fork the container's first process")? {
+    if let Some(flags) = namespaces::second_fork(namespaces) {
+        namespaces::unshare_time(namespaces, proc)?;
+        let forked = clone::fork(flags | libc::CLONE_PARENT as u64, None);
+        match forked.map_err(|errno| namespaces::explain_clone(flags, errno))? {
             Forked::Parent(child) => {
                 init.wire.send(&Message::Second(child.pid.as_raw_nonzero().get(), child.pidfd))?;
                 crate::sys::exec::exit_now(0);
             }
+            // Its ids are written once the parent knows of it.
+            Forked::Child if flags & NamespaceKind::User.flag() != 0 => init.wire.wait_for_proceed()?,
             Forked::Child => {}
         }
     }
+    namespaces::unshare_cgroup(namespaces)?;
+    if namespaces.separate(NamespaceKind::User) {
+        become_root_inside()?;
+    }
     Ok(())
+}
+
+/// What is made from here on belongs to root of the new user namespace, not to an id that it does not know.
+fn become_root_inside() -> Result<()> {
+    use rustix::io::Errno;
+    use rustix::thread::{Gid, Uid, set_thread_res_gid, set_thread_res_uid};
+    let (root, root_group) = (Uid::ROOT, Gid::ROOT);
+    for changed in [set_thread_res_gid(root_group, root_group, root_group), set_thread_res_uid(root, root, root)] {
+        match changed {
+            // A namespace without an id 0 is unusual and allowed; its capabilities are there all the same.
+            Ok(()) | Err(Errno::INVAL) => {}
+            other => other.context(|| "become root of the user namespace")?,
+        }
+    }
+    Ok(())
+}
+
+/// The state for hooks that run inside: the process as it sees itself.
+fn hook_json(init: &Init<'_>, status: Status) -> Vec<u8> {
+    let mut report = init.state.report(status);
+    report.pid = rustix::process::getpid().as_raw_nonzero().get();
+    serde_json::to_vec(&report).unwrap_or_default()
 }
 
 /// Waits for leave to exec; gives the wire to whoever gave it, where that is not the parent.
@@ -190,7 +223,6 @@ fn wait_at_gate(init: &Init<'_>) -> Result<Option<Wire>> {
             init.wire.send(&Message::AtGate)?;
             // The parent has saved the state and published the pid: from here on it may be gone.
             init.wire.wait_for_proceed()?;
-            log::relay_to(Box::new(|_, _| ()));
             gate::wait(listener).map(Some)
         }
     }

@@ -15,8 +15,9 @@ use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::plan::{ContainerId, NamespaceKind, Plan};
 use crate::sys::clone::{self, Child, Forked};
+use crate::sys::procfs::ProcFs;
 use crate::sys::signal;
-use crate::{namespaces, net, rootfs, security, trace};
+use crate::{log, namespaces, net, rootfs, security, trace};
 
 /// Where the launch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +69,10 @@ impl<'a> Launch<'a> {
             id: id.as_str(),
             path: plan.cgroups_path.as_deref(),
             driver: options.driver,
-            resources: &plan.resources,
+            annotations: &plan.annotations,
             rootless: !rustix::process::geteuid().is_root(),
         })?;
-        let state = State::new(id.as_str(), plan, record);
+        let state = State::new(id.as_str(), plan, record)?;
         let made = Made { folder: store.reserve(id)?, state, hooks_ran: false, kept: false };
         // First the state: whatever is killed from here on can be listed and deleted.
         made.folder.write_first(&made.state, config)?;
@@ -80,6 +81,9 @@ impl<'a> Launch<'a> {
 
         let step = trace::step("cgroup");
         let mut cgroup = Cgroup::create(&made.state.cgroup, &plan.resources)?;
+        for warning in cgroup.warnings() {
+            log::warn(warning);
+        }
         drop(step);
 
         let step = trace::step("prepare");
@@ -87,7 +91,7 @@ impl<'a> Launch<'a> {
         let init = Init {
             plan,
             options,
-            id: id.as_str(),
+            state: &made.state,
             gate: match ending {
                 Ending::Gate => Gate::Socket(gate::build(&made.folder)?),
                 Ending::Exec => Gate::Wire,
@@ -118,22 +122,28 @@ impl<'a> Launch<'a> {
     fn equip(&mut self) -> Result<()> {
         let _step = trace::step("equip");
         let pid = self.child.pid;
-        if self.plan.namespaces.creates(NamespaceKind::User) {
-            namespaces::write_id_maps(&self.plan.namespaces, pid)?;
-            // Limits and a low score are rights of the host's user namespace.
-            security::rlimits::apply(&self.plan.process.rlimits, Some(pid))?;
-            security::oom::apply(self.plan.process.oom_score_adj, Some(pid))?;
+        if namespaces::clone_flags(&self.plan.namespaces) & NamespaceKind::User.flag() != 0 {
+            self.settle_user_namespace()?;
         }
         if self.cgroup.needs_adoption() {
-            self.cgroup.adopt(pid.as_raw_nonzero().get())?;
+            self.cgroup.adopt(pid.as_raw_nonzero().get(), &self.plan.resources)?;
         }
+        self.made.state.cgroup.clone_from(self.cgroup.record());
         if init::waits_for_parent(self.plan, &self.cgroup) {
             self.wire.send(&Message::Proceed)?;
         }
-        if let Some(rdt) = &self.plan.intel_rdt {
-            self.made.state.rdt = security::rdt::apply(rdt, &self.made.state.id, pid)?;
+        if let (Some(rdt), Some(group)) = (&self.plan.intel_rdt, &self.made.state.rdt) {
+            group.apply(rdt, pid.as_raw_nonzero().get())?;
         }
         self.note_process()
+    }
+
+    /// Ids, and what is a right of the host's user namespace: limits, and a low oom score.
+    fn settle_user_namespace(&self) -> Result<()> {
+        let pid = self.child.pid;
+        namespaces::write_id_maps(&self.plan.namespaces, pid)?;
+        security::rlimits::apply(&self.plan.process.rlimits, Some(pid))?;
+        security::oom::apply(self.plan.process.oom_score_adj, Some(pid), &ProcFs::open()?)
     }
 
     /// Remembers which process it is. One that is gone already is reported by its end, not here.
@@ -180,6 +190,10 @@ impl<'a> Launch<'a> {
         let pid = Pid::from_raw(number).ok_or_else(|| Error::new("the container has no process"))?;
         let first = std::mem::replace(&mut self.child, Child { pid, pidfd });
         wait::reap(&first)?;
+        if namespaces::second_fork(&self.plan.namespaces).is_some_and(|flags| flags & NamespaceKind::User.flag() != 0) {
+            self.settle_user_namespace()?;
+            self.wire.send(&Message::Proceed)?;
+        }
         self.note_process()
     }
 
@@ -261,7 +275,8 @@ impl<'a> Launch<'a> {
     /// The process is gone without a word, which only a signal does.
     fn died_early(&self) -> Error {
         let code = wait::reap(&self.child).unwrap_or_default();
-        let error = Error::new(format!("the container's first process ended before its program ran (exit code {code})"));
+        let error =
+            Error::new(format!("the container's first process ended before its program ran (exit code {code})"));
         match code {
             137 => error.hint("it was killed: a memory limit below what a start needs, or somebody's SIGKILL"),
             159 => error.hint("a seccomp filter killed it"),
@@ -276,9 +291,9 @@ fn fork(plan: &Plan, cgroup: &mut Cgroup) -> Result<Forked> {
     let target = cgroup.clone_target();
     let born_inside = target.is_some();
     let forked = match clone::fork(flags, target) {
-        Err(Errno::INVAL | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM) if born_inside => {
+        Err(refusal @ (Errno::INVAL | Errno::BUSY | Errno::OPNOTSUPP | Errno::ACCESS | Errno::PERM)) if born_inside => {
             // The child moves itself; if it was not the cgroup, the same error comes again.
-            cgroup.forget_clone_target();
+            cgroup.enter_instead(refusal)?;
             clone::fork(flags, None)
         }
         other => other,

@@ -8,10 +8,9 @@ use rustix::time::Timespec;
 use super::wire::Message;
 use super::{Container, Status, Store, gate, handover, hooks, load, notify_socket, remains};
 use crate::bail;
-use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::plan::{self, ContainerId, Seccomp, spec};
-use crate::security;
 use std::os::fd::OwnedFd;
 
 /// How long a delete waits for a killed process: the kernel may have much memory or many mounts to take down first.
@@ -54,7 +53,7 @@ pub fn kill(store: &Store, id: &ContainerId, signal: Signal, all: bool) -> Resul
     let alone = container.state.own_pid_namespace;
     if all || (!alone && signal == Signal::KILL) {
         // In a shared pid namespace nothing else ends with the first process.
-        return container.cgroup()?.kill(signal);
+        return container.cgroup().kill(signal);
     }
     let pidfd = container.pidfd().map_err(|_| Error::new("container not running"))?;
     match rustix::process::pidfd_send_signal(&pidfd, signal) {
@@ -63,7 +62,7 @@ pub fn kill(store: &Store, id: &ContainerId, signal: Signal, all: bool) -> Resul
     }
     if signal == Signal::KILL && container.is_paused() {
         // On cgroup v1 a frozen process keeps even SIGKILL waiting.
-        container.cgroup()?.thaw()?;
+        container.cgroup().thaw()?;
     }
     Ok(())
 }
@@ -107,7 +106,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
 pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
     let container = load(store, id)?;
     match container.status() {
-        Status::Running | Status::Created => container.cgroup()?.freeze(),
+        Status::Running | Status::Created => container.cgroup().freeze(),
         status => bail!("cannot pause container {id}: it is {}, container not running", status.name()),
     }
 }
@@ -119,7 +118,7 @@ pub fn pause(store: &Store, id: &ContainerId) -> Result<()> {
 pub fn resume(store: &Store, id: &ContainerId) -> Result<()> {
     let container = load(store, id)?;
     match container.status() {
-        Status::Paused => container.cgroup()?.thaw(),
+        Status::Paused => container.cgroup().thaw(),
         status => bail!("cannot resume container {id}: it is {}, not paused", status.name()),
     }
 }
@@ -138,12 +137,14 @@ pub fn update(
     if container.status() == Status::Stopped {
         bail!("cannot update container {id}: container not running");
     }
-    container.cgroup()?.update(resources)?;
+    for warning in container.cgroup().update(resources)? {
+        log::warn(warning);
+    }
     if let Some(rdt) = rdt {
         let group = container.rdt_group().ok_or_else(|| {
             Error::new(format!("container {id} has no resctrl group")).hint("set linux.intelRdt in config.json")
         })?;
-        security::rdt::update(group, rdt)?;
+        group.update(rdt)?;
     }
     Ok(())
 }
@@ -172,7 +173,7 @@ impl Container {
         if let Ok(pidfd) = self.pidfd() {
             let _ = rustix::process::pidfd_send_signal(&pidfd, Signal::KILL);
             if self.is_paused() {
-                self.cgroup()?.thaw()?;
+                self.cgroup().thaw()?;
             }
             wait_for_end(&pidfd)?;
         }
@@ -181,11 +182,10 @@ impl Container {
 
     /// Kills whatever is still in the cgroup.
     fn kill_leftovers(&self) -> Result<()> {
-        match Cgroup::open(&self.state.cgroup) {
-            Ok(cgroup) => cgroup.kill(Signal::KILL),
+        match self.cgroup().kill(Signal::KILL) {
             // No cgroup, no processes in it.
             Err(error) if error.errno() == Some(Errno::NOENT) => Ok(()),
-            Err(error) => Err(error),
+            other => other,
         }
     }
 }

@@ -7,19 +7,21 @@ mod become_program;
 mod create;
 mod exec;
 mod gate;
+mod handover;
 mod hooks;
 mod init;
 mod launch;
 mod lifecycle;
 mod notify_socket;
 mod program;
+mod remains;
 mod state;
 mod store;
 mod terminal;
 mod wait;
 mod wire;
 
-pub use create::{CreateOptions, RunOptions, create, run};
+pub use create::{CreateOptions, RunOptions, create, listen_fds, run};
 pub use exec::{Changes, ExecOptions, ProcessSource, exec};
 pub use lifecycle::{delete, kill, pause, resume, start, update};
 pub use state::{Report, Status};
@@ -28,6 +30,7 @@ pub use store::Store;
 use crate::cgroup::Cgroup;
 use crate::error::Result;
 use crate::plan::ContainerId;
+use crate::security::rdt;
 
 use state::State;
 use store::Folder;
@@ -87,16 +90,13 @@ impl Container {
     }
 
     /// Its cgroup.
-    ///
-    /// # Errors
-    /// Where it is gone or cannot be opened.
-    pub fn cgroup(&self) -> Result<Cgroup> {
+    pub fn cgroup(&self) -> Cgroup {
         Cgroup::open(&self.state.cgroup)
     }
 
     /// Its resctrl group, where it has one.
-    pub fn rdt_group(&self) -> Option<&std::path::Path> {
-        self.state.rdt.as_deref()
+    pub fn rdt_group(&self) -> Option<&rdt::Group> {
+        self.state.rdt.as_ref()
     }
 
     /// The gate's socket stays behind when a `start` is killed at the wrong moment; then nobody listens on it.
@@ -105,7 +105,7 @@ impl Container {
     }
 
     fn is_paused(&self) -> bool {
-        self.cgroup().and_then(|cgroup| cgroup.is_frozen()).unwrap_or(false)
+        self.cgroup().is_frozen().unwrap_or(false)
     }
 }
 

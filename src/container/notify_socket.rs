@@ -39,7 +39,13 @@ pub fn add_to(plan: &mut Plan, store: &Store, id: &ContainerId) {
         destination: INSIDE.into(),
         kind: MountKind::Bind { source: store.root().join(id.as_str()).join(FOLDER), recursive: false },
         flags: MountFlags::BIND | MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC | MountFlags::RDONLY,
-        ..Mount::default()
+        cleared: MountFlags::empty(),
+        recursive_set: 0,
+        recursive_clear: 0,
+        propagation: Vec::new(),
+        data: String::new(),
+        copy_up: false,
+        idmap: None,
     });
     plan.process.env.push(format!("NOTIFY_SOCKET={INSIDE}/{SOCKET}"));
 }

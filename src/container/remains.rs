@@ -1,11 +1,11 @@
 //! Taking a container down: everything that its state names, in the order that leaves nothing unlisted.
 
+use super::hooks;
 use super::state::{State, Status};
 use super::store::Folder;
-use super::hooks;
 use crate::cgroup;
 use crate::error::Result;
-use crate::{log, security};
+use crate::log;
 
 /// Removes a container whose processes have ended, and runs its poststop hooks.
 ///
@@ -22,9 +22,9 @@ pub fn remove(folder: &Folder, state: &State) -> Result<()> {
 /// # Errors
 /// Where something cannot be removed.
 pub fn take_down(folder: &Folder, state: &State) -> Result<()> {
-    cgroup::Cgroup::remove_record(&state.cgroup)?;
+    cgroup::remove_record(&state.cgroup)?;
     if let Some(group) = &state.rdt {
-        security::rdt::remove(group)?;
+        group.remove()?;
     }
     folder.remove()
 }

@@ -7,7 +7,9 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
+use crate::error::Result;
 use crate::plan::{NamespaceKind, Plan, spec};
+use crate::security::rdt;
 
 /// The state file. Everything that a delete needs stands here before it is made.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -33,9 +35,9 @@ pub struct State {
     pub init: Option<Process>,
     /// Its cgroup.
     pub cgroup: cgroup::Record,
-    /// Its resctrl group, where one was made.
+    /// Its resctrl group, where it has one.
     #[serde(default)]
-    pub rdt: Option<PathBuf>,
+    pub rdt: Option<rdt::Group>,
     /// Whether its pid namespace is its own: then all of it ends with its first process.
     pub own_pid_namespace: bool,
     /// Hooks that a delete runs.
@@ -103,8 +105,11 @@ pub struct Report {
 
 impl State {
     /// The first state of a container: nothing of it exists yet.
-    pub fn new(id: &str, plan: &Plan, cgroup: cgroup::Record) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Where the id cannot be the name of a resctrl group.
+    pub fn new(id: &str, plan: &Plan, cgroup: cgroup::Record) -> Result<Self> {
+        Ok(Self {
             oci_version: plan.oci_version.clone(),
             id: id.to_owned(),
             bundle: plan.bundle.clone(),
@@ -114,10 +119,10 @@ impl State {
             annotations: plan.annotations.clone(),
             init: None,
             cgroup,
-            rdt: None,
+            rdt: plan.intel_rdt.as_ref().map(|rdt| rdt::Group::new(rdt, id)).transpose()?,
             own_pid_namespace: plan.namespaces.creates(NamespaceKind::Pid),
             poststop: plan.hooks.poststop.clone(),
-        }
+        })
     }
 
     /// The file's content.

@@ -6,7 +6,9 @@ use std::path::Path;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::OFlags;
 use rustix::io::{Errno, IoSlice};
-use rustix::net::{AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{OptionalActions, Termios, Winsize};
 
@@ -111,7 +113,8 @@ impl Relay {
             Ok(before) => {
                 let mut raw = before.clone();
                 raw.make_raw();
-                rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw).context(|| "set the terminal to raw mode")?;
+                rustix::termios::tcsetattr(stdin, OptionalActions::Now, &raw)
+                    .context(|| "set the terminal to raw mode")?;
                 Some(before)
             }
             Err(_) => None,

@@ -11,6 +11,7 @@
 //! AtGate                            →    a create ends here                                  [create]
 //!                                   ←    Proceed       the state is saved; `start`
 //! Notify(shared memory)             →    fetches the seccomp listener                        [SCMP_ACT_NOTIFY]
+//! Log(level, text)                  →    into the log, at any time
 //! Failed(error)                     →    reports it and takes everything down
 //! end of file: the exec closed it   →    the program runs
 //! ```
@@ -24,6 +25,7 @@ use rustix::net::{
 };
 
 use crate::error::{Context, Error, Result};
+use crate::log::{self, Level};
 
 /// One end of the conversation. CLOEXEC: the exec of the program is its end of file.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub enum Message {
     Console(OwnedFd),
     /// Where the number of the seccomp listener is going to appear.
     Notify(OwnedFd),
+    /// A record for the log.
+    Log(Level, String),
     /// It cannot go on.
     Failed(Error),
 }
@@ -58,8 +62,9 @@ impl Wire {
     /// Where no socket can be had.
     pub fn pair() -> Result<(Self, Self)> {
         let flags = SocketFlags::CLOEXEC;
-        let (ours, theirs) = rustix::net::socketpair(rustix::net::AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
-            .context(|| "make a socket pair")?;
+        let (ours, theirs) =
+            rustix::net::socketpair(rustix::net::AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)
+                .context(|| "make a socket pair")?;
         Ok((Self(ours), Self(theirs)))
     }
 
@@ -80,6 +85,9 @@ impl Wire {
             Message::Second(pid, fd) => (b's', pid.to_le_bytes().to_vec(), Some(fd.as_fd())),
             Message::Console(fd) => (b'c', Vec::new(), Some(fd.as_fd())),
             Message::Notify(fd) => (b'n', Vec::new(), Some(fd.as_fd())),
+            Message::Log(level, text) => {
+                (log_tag(*level), text.as_bytes()[..text.len().min(LONGEST - 1)].to_vec(), None)
+            }
             Message::Failed(error) => (b'f', shortened(error), None),
         };
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -94,11 +102,32 @@ impl Wire {
             .context(|| "send to the other side of the container")
     }
 
+    /// One more owner of this end.
+    ///
+    /// # Errors
+    /// Where no descriptor is left.
+    pub fn duplicate(&self) -> Result<Self> {
+        rustix::io::fcntl_dupfd_cloexec(&self.0, 3).map(Self).context(|| "copy a descriptor")
+    }
+
+    /// Hears the next message that asks for something; records for the log are passed on at once.
+    ///
+    /// # Errors
+    /// As [`Wire::receive_any`].
+    pub fn receive(&self) -> Result<Option<Message>> {
+        loop {
+            match self.receive_any()? {
+                Some(Message::Log(level, text)) => log::relayed(level, &text),
+                other => return Ok(other),
+            }
+        }
+    }
+
     /// Hears the next message; `None` once the other side is gone.
     ///
     /// # Errors
     /// Where the socket fails, or something is said that is not in the table.
-    pub fn receive(&self) -> Result<Option<Message>> {
+    fn receive_any(&self) -> Result<Option<Message>> {
         let mut packet = [0; LONGEST];
         let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -120,11 +149,12 @@ impl Wire {
             (b'p', None) => Message::Proceed,
             (b'r', None) => Message::RootReady,
             (b'g', None) => Message::AtGate,
-            (b's', Some(fd)) => {
-                Message::Second(i32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd)
-            }
+            (b's', Some(fd)) => Message::Second(i32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd),
             (b'c', Some(fd)) => Message::Console(fd),
             (b'n', Some(fd)) => Message::Notify(fd),
+            (tag, None) if log_level(*tag).is_some() => {
+                Message::Log(log_level(*tag).unwrap_or_default(), String::from_utf8_lossy(text).into_owned())
+            }
             (b'f', None) => Message::Failed(serde_json::from_slice(text).map_err(|_| odd())?),
             _ => return Err(odd()),
         }))
@@ -149,6 +179,18 @@ impl AsFd for Wire {
     }
 }
 
+/// The tags of records, by their level.
+const LOG_TAGS: [(Level, u8); 4] =
+    [(Level::Error, b'0'), (Level::Warning, b'1'), (Level::Info, b'2'), (Level::Debug, b'3')];
+
+fn log_tag(level: Level) -> u8 {
+    LOG_TAGS.iter().find(|(known, _)| *known == level).map_or(b'2', |(_, tag)| *tag)
+}
+
+fn log_level(tag: u8) -> Option<Level> {
+    LOG_TAGS.iter().find(|(_, known)| *known == tag).map(|(level, _)| *level)
+}
+
 /// An error that fits into a packet.
 fn shortened(error: &Error) -> Vec<u8> {
     let whole = serde_json::to_vec(error).unwrap_or_default();
@@ -168,7 +210,10 @@ mod tests {
         let (inside, outside) = Wire::pair().unwrap();
         inside.send(&Message::Failed(Error::call("mount \"/x\"", Errno::PERM).hint("try"))).unwrap();
         let Some(Message::Failed(error)) = outside.receive().unwrap() else { panic!("no error") };
-        assert_eq!((error.to_string().as_str(), error.remedy()), ("mount \"/x\": operation not permitted", Some("try")));
+        assert_eq!(
+            (error.to_string().as_str(), error.remedy()),
+            ("mount \"/x\": operation not permitted", Some("try"))
+        );
         inside.send(&Message::Console(std::io::stdin().as_fd().try_clone_to_owned().unwrap())).unwrap();
         assert!(matches!(outside.receive().unwrap(), Some(Message::Console(_))));
         drop(inside);

@@ -31,7 +31,7 @@ pub mod syscalls;
 mod sysctl;
 
 pub use id::ContainerId;
-pub use load::{load, parse, parse_process, parse_resources, read};
+pub use load::{load, parse, parse_process, parse_resources, read, read_file};
 
 /// A container, as it is going to be.
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 pub mod capabilities;
 pub mod keyring;
 pub mod labels;
+pub mod notify;
 pub mod oom;
 pub mod rdt;
 pub mod rlimits;

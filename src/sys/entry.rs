@@ -26,13 +26,10 @@ use crate::error::{Context, Result};
 /// too few the protection, so that the whole line is searched, and a path to the command changes nothing.
 macro_rules! enters_a_container {
     ($word:expr) => {
-        // SAFETY: each literal ends with NUL, and so does every word of the kernel's.
-        unsafe {
-            same($word, c"run".as_ptr())
-                || same($word, c"create".as_ptr())
-                || same($word, c"exec".as_ptr())
-                || same($word, c"restore".as_ptr())
-        }
+        same($word, c"run".as_ptr())
+            || same($word, c"create".as_ptr())
+            || same($word, c"exec".as_ptr())
+            || same($word, c"restore".as_ptr())
     };
 }
 

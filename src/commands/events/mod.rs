@@ -89,7 +89,7 @@ impl Watch {
             return Err(stopped());
         }
         let rdt = container.rdt_group().map(|group| group.schemata()).transpose()?;
-        Ok(Self { id: container.id().to_owned(), pid, pidfd, cgroup: container.cgroup()?, rdt })
+        Ok(Self { id: container.id().to_owned(), pid, pidfd, cgroup: container.cgroup(), rdt })
     }
 
     /// Reports at each interval and at each lack of memory, until the container's first process has ended.
