@@ -272,7 +272,7 @@ pub struct MemoryPolicy {
 /// The container's filesystem.
 #[derive(Debug)]
 pub struct Rootfs {
-    /// `root.path`: absolute, resolved.
+    /// `root.path`: absolute, joined to the bundle.
     pub path: PathBuf,
     /// `root.readonly`.
     pub readonly: bool,

@@ -40,7 +40,7 @@ impl Rootfs {
         let linux = &spec.linux;
         let user_namespace = linux.namespaces.iter().any(|namespace| namespace.r#type == "user");
         Ok(Self {
-            path: bundle.join(&root.path),
+            path: clean(&bundle.join(&root.path)),
             readonly: root.readonly,
             propagation: propagation(linux.rootfs_propagation.as_deref().unwrap_or_default())?,
             mounts: mounts::resolve(&spec.mounts, bundle, user_namespace, warnings)?,

@@ -65,7 +65,7 @@ pub(super) fn change(mount: impl AsFd, set: MountFlags, clear: MountFlags) -> Re
         return Ok(());
     }
     match set_attributes(&mount, false, attributes) {
-        Err(Errno::NOSYS) => {
+        Err(errno) if old_way_may_help(errno) => {
             let present = rustix::fs::fstatvfs(&mount)?;
             remount(fd_path(&mount), (present_flags(&present) - clear) | set)
         }
@@ -76,12 +76,18 @@ pub(super) fn change(mount: impl AsFd, set: MountFlags, clear: MountFlags) -> Re
 /// Makes the uppermost mount at an absolute path read-only, and leaves its other flags.
 pub(super) fn read_only(path: &Path) -> Result<(), Errno> {
     match set_attributes_at(path, Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() }) {
-        Err(Errno::NOSYS) => {
+        Err(errno) if old_way_may_help(errno) => {
             let present = rustix::fs::statvfs(path)?;
             remount(path, present_flags(&present) | MountFlags::RDONLY)
         }
         other => other,
     }
+}
+
+/// Whether mount(2) may do what mount_setattr(2) did not: the call is missing, a seccomp filter around us knows only the
+/// older one, or `nosymfollow` is not yet among its attributes (Linux 5.14). What truly is forbidden fails once more.
+fn old_way_may_help(errno: Errno) -> bool {
+    matches!(errno, Errno::NOSYS | Errno::PERM | Errno::INVAL)
 }
 
 /// Changes how mounts below spread. The working folder is procfs.

@@ -90,7 +90,9 @@ fn separate_from_host(plan: &Plan) -> Result<Option<OwnedFd>> {
     }
     // The mount that holds the rootfs may still be shared: pivot_root(2) refuses that, and a root mounted there would
     // appear on the host. The first folder upwards that is a mount is the one; others answer EINVAL.
-    for folder in plan.rootfs.path.ancestors() {
+    let path = &plan.rootfs.path;
+    let path = path.canonicalize().context(|| format!("root.path: resolve {path:?}"))?;
+    for folder in path.ancestors() {
         match rustix::mount::mount_change(folder, MountPropagationFlags::PRIVATE) {
             Err(Errno::INVAL) => {}
             other => {

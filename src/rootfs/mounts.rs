@@ -97,7 +97,7 @@ fn filesystem(site: &Site<'_>, root: &mut Root, mount: &Mount, kind: &str, sourc
     if let Err(errno) = mount_with(&target, source, kind, flags, &data, site) {
         let stand_in = STAND_INS
             .iter()
-            .find(|(name, namespace, _)| *name == kind && errno == Errno::PERM && !site.separate(*namespace));
+            .find(|(name, namespace, _)| *name == kind && errno == Errno::PERM && shares(site, *namespace));
         let failure = || refused(Error::call(format!("mount {kind} on {destination:?}"), errno), kind, errno);
         let &(_, _, host) = stand_in.ok_or_else(failure)?;
         bind_whole(&target, Path::new(host), mount)?;
@@ -110,6 +110,15 @@ fn filesystem(site: &Site<'_>, root: &mut Root, mount: &Mount, kind: &str, sourc
         finish(site, mount, &mounted)?;
     }
     root.covered(&target)
+}
+
+/// Whether the caller's filesystem shows what the container would see. The sysfs of a network namespace that is joined
+/// differs in nothing but the devices of the network, and many do without those.
+fn shares(site: &Site<'_>, namespace: NamespaceKind) -> bool {
+    match namespace {
+        NamespaceKind::Network => !site.plan.namespaces.creates(namespace),
+        _ => !site.separate(namespace),
+    }
 }
 
 /// mount(2), once more with less where a part of the data is what the kernel refuses.

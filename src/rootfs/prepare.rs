@@ -77,18 +77,20 @@ pub fn prepare(plan: &Plan) -> Result<Prepared> {
 }
 
 fn mapped(source: &Path, recursive: bool, idmap: &IdmappedMount, namespaces: &mut Namespaces<'_>) -> Result<Tree> {
-    let tree = Tree::open(source, recursive).context(|| format!("open_tree {source:?}"))?;
+    let tree = Tree::open(source, recursive).context(|| format!("open_tree {source:?}")).map_err(refusal)?;
     let namespace = namespaces.of(idmap)?;
-    tree.map_ids(namespace.as_fd(), idmap.recursive).context(|| "mount_setattr").map_err(|error| {
-        let hint = match error.errno() {
-            Some(Errno::NOSYS) => "idmapped mounts need Linux 5.12",
-            Some(Errno::INVAL) => "the filesystem of the source cannot map ids with this kernel",
-            Some(Errno::PERM) => "only root of the user namespace that mounted the filesystem may map its ids",
-            _ => return error,
-        };
-        error.hint(hint)
-    })?;
+    tree.map_ids(namespace.as_fd(), idmap.recursive).context(|| "mount_setattr").map_err(refusal)?;
     Ok(tree)
+}
+
+fn refusal(error: Error) -> Error {
+    let hint = match error.errno() {
+        Some(Errno::NOSYS) => "idmapped mounts need Linux 5.12",
+        Some(Errno::INVAL) => "the filesystem of the source cannot map ids with this kernel",
+        Some(Errno::PERM) => "only root of the user namespace that mounted the filesystem may map its ids",
+        _ => return error,
+    };
+    error.hint(hint)
 }
 
 /// User namespaces that carry a mapping; mounts with the same mapping share one.

@@ -142,6 +142,18 @@ fn a_mount_on_the_root_becomes_the_root() {
 }
 
 #[test]
+fn what_cannot_be_cleared_by_the_new_call_is_left_to_the_old_one() {
+    in_namespaces("kinds::what_cannot_be_cleared_by_the_new_call_is_left_to_the_old_one", || {
+        // The descriptor is no mount's root: both ways must say so, and neither panic nor succeed.
+        let bundle = Bundle::new();
+        rustix::process::fchdir(ProcFs::open().unwrap()).unwrap();
+        let folder = fs::File::open(bundle.host("")).unwrap();
+        let result = super::super::attributes::change(&folder, MountFlags::RDONLY, MountFlags::empty());
+        assert_eq!(result, Err(rustix::io::Errno::INVAL));
+    });
+}
+
+#[test]
 fn a_remount_changes_what_is_there() {
     in_namespaces("kinds::a_remount_changes_what_is_there", || {
         let bundle = Bundle::new()

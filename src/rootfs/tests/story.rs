@@ -4,7 +4,11 @@ use super::*;
 
 /// What `spec` writes, without the cgroup mount.
 fn ordinary() -> Bundle {
-    Bundle::new()
+    let bundle = Bundle::new();
+    for name in ["proc", "dev", "sys"] {
+        fs::create_dir(bundle.inside(name)).unwrap();
+    }
+    bundle
         .mount(r#"{"destination":"/proc","type":"proc","source":"proc"}"#)
         .mount(
             r#"{"destination":"/dev","type":"tmpfs","source":"tmpfs",
@@ -24,8 +28,10 @@ fn ordinary() -> Bundle {
         )
         .mount(r#"{"destination":"/sys","type":"sysfs","source":"sysfs","options":["nosuid","noexec","nodev","ro"]}"#)
         .linux(
-            r#""maskedPaths":["/proc/acpi","/proc/version","/proc/timer_list","/sys/firmware","/none","/proc/stat/none",
-                "/proc/fs"],"readonlyPaths":["/proc/sys","/proc/none"]"#,
+            r#""maskedPaths":["/proc/acpi","/proc/asound","/proc/kcore","/proc/keys","/proc/latency_stats",
+                "/proc/timer_list","/proc/timer_stats","/proc/sched_debug","/sys/firmware","/proc/scsi","/proc/version",
+                "/none","/proc/stat/none","/proc/fs"],
+                "readonlyPaths":["/proc/bus","/proc/irq","/proc/sys","/proc/sysrq-trigger","/proc/none"]"#,
         )
 }
 
