@@ -7,8 +7,10 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-env=MYRT_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
-    // Elsewhere the program begins at _start, and a sealed copy of the binary does what the entry would have done.
-    if matches!(std::env::var("CARGO_CFG_TARGET_ARCH").as_deref(), Ok("x86_64" | "aarch64")) {
+    // Elsewhere the program begins at _start and looks after itself later, at the cost of starting libc twice. So does a
+    // build without optimisation: its calls go through tables that nobody has filled in yet at the entry.
+    let known = matches!(std::env::var("CARGO_CFG_TARGET_ARCH").as_deref(), Ok("x86_64" | "aarch64"));
+    if known && std::env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
         println!("cargo::rustc-link-arg-bins=-Wl,-e,myrt_entry");
     }
 }

@@ -10,16 +10,20 @@
 //! `_start` comes after. Hence the rules here: no libc, no thread-local, no static that holds a pointer (nothing is
 //! relocated yet), no call that the compiler could turn into memcpy or strlen (those are resolved later).
 //!
-//! Where the mount cannot be had (an ordinary user), [`ensure_protected`] decides: a binary that the user cannot write to
-//! is safe, any other is copied into sealed memory.
+//! [`ensure_protected`] looks again once libc is there. It takes the same way where the entry point is not ours (other
+//! architectures, and builds without optimisation, which would break the rules above). Where the mount cannot be had (an
+//! ordinary user), a binary that the user cannot write to is safe, and any other is copied into sealed memory.
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
 
 use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 
 use super::check;
+use super::mount::{self, Attributes, Tree};
 use crate::error::{Context, Result};
 
 /// Words of a command line that make the command one that enters a container. A word too many costs a re-exec, a word
@@ -116,8 +120,8 @@ unsafe fn exec_read_only(args: *const *const c_char, env: *const *const c_char) 
     const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
     const CWD: usize = libc::AT_FDCWD as usize;
     const ST_RDONLY: i64 = 1;
-    // Of struct statfs: f_flags is the tenth of its long words on both architectures (f_fsid takes one).
-    let mut statfs = [0_i64; 16];
+    // struct statfs: f_flags is word 10 of its 15 on both architectures (f_fsid takes one). Not zeroed: that may be a call.
+    let mut statfs = MaybeUninit::<[i64; 16]>::uninit();
     // attr_set: MOUNT_ATTR_RDONLY; attr_clr, propagation, userns_fd.
     let read_only = [1_u64, 0, 0, 0];
     let exe = c"/proc/self/exe".as_ptr() as usize;
@@ -127,7 +131,7 @@ unsafe fn exec_read_only(args: *const *const c_char, env: *const *const c_char) 
         if raw(libc::SYS_statfs, [exe, statfs.as_mut_ptr() as usize, 0, 0, 0]) != 0 {
             return;
         }
-        if (&raw const statfs[10]).read_volatile() & ST_RDONLY != 0 {
+        if statfs.as_ptr().cast::<i64>().add(10).read_volatile() & ST_RDONLY != 0 {
             return;
         }
         let tree = raw(libc::SYS_open_tree, [CWD, exe, CLONE | CLOEXEC, 0, 0]);
@@ -225,8 +229,18 @@ pub fn ensure_protected() -> Result<()> {
     if !rustix::process::geteuid().is_root() && nobody_here_can_write(&exe).context(what)? {
         return Ok(());
     }
+    if let Ok(mount) = read_only_mount() {
+        exec_again(&mount);
+    }
     let copy = sealed_copy(exe.as_fd()).context(what)?;
-    Err(exec_copy(&copy)).context(what)
+    Err(exec_again(&copy)).context(what)
+}
+
+/// The binary through a mount of its own, as the entry point makes it.
+fn read_only_mount() -> Result<OwnedFd, rustix::io::Errno> {
+    let tree = Tree::open(Path::new("/proc/self/exe"), false)?.into_fd();
+    mount::set_attributes(&tree, false, Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() })?;
+    Ok(tree)
 }
 
 /// Whether this is a file of memory that can never change.
@@ -264,7 +278,7 @@ fn sealed_copy(exe: BorrowedFd<'_>) -> Result<OwnedFd, rustix::io::Errno> {
 }
 
 /// Executes a descriptor with this process's own arguments and environment.
-fn exec_copy(copy: &OwnedFd) -> rustix::io::Errno {
+fn exec_again(file: &OwnedFd) -> rustix::io::Errno {
     let strings = |list: Vec<Vec<u8>>| list.into_iter().filter_map(|s| CString::new(s).ok()).collect::<Vec<_>>();
     // Without std's own start-up, std::env::args knows nothing on some libcs.
     let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();
@@ -277,7 +291,7 @@ fn exec_copy(copy: &OwnedFd) -> rustix::io::Errno {
     let result = unsafe {
         libc::syscall(
             libc::SYS_execveat,
-            copy.as_raw_fd(),
+            file.as_raw_fd(),
             c"".as_ptr(),
             argv.as_ptr(),
             envp.as_ptr(),
