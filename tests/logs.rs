@@ -21,8 +21,12 @@ fn a_failure_leaves_exactly_one_record_of_level_error() {
     let bundle = Bundle::busybox("log_error");
     let dir = bundle.dir.to_str().unwrap();
     let failures: [&dyn Fn(); 4] = [
-        &|| drop(with_log(&bundle, &["state", "no-such-container"]).fails()),
-        &|| drop(with_log(&bundle, &["create", "--bundle", "/no/such/bundle", "x"]).fails()),
+        &|| {
+            with_log(&bundle, &["state", "no-such-container"]).fails();
+        },
+        &|| {
+            with_log(&bundle, &["create", "--bundle", "/no/such/bundle", "x"]).fails();
+        },
         &|| {
             bundle.args(["no-such-program"]);
             with_log(&bundle, &["run", "--bundle", dir, &bundle.id]).fails();

@@ -30,15 +30,24 @@
 //! and leaves nothing behind: the bundle's `Drop` deletes the container and asserts that the host is as it was.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod cgroups_v1;
+mod cgroups_v2;
 mod devices;
 mod differences;
+mod escapes;
 mod exec;
+mod faults;
 mod formats;
+mod hooks;
+mod kills;
+mod leaks;
 mod lifecycle;
 mod logs;
 mod mounts;
 mod namespaces;
+mod net;
 mod process;
+mod rootless;
 mod run;
 mod seccomp;
 mod sysctl;

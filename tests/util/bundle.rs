@@ -2,14 +2,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::Child;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::command::{Output, TestCommand, copy_executable, set_mode, write_executable};
+use super::command::{Output, Running, TestCommand, copy_executable, set_mode, write_executable};
+use rustix::process::geteuid;
+
+use super::config::Edit as _;
+use super::user::Ordinary;
 use super::{assets, config, leftovers, runtime, until};
 
 /// A bundle and the container made from it. Dropping it deletes the container and asserts that nothing is left.
@@ -30,10 +34,12 @@ struct Place {
     root: PathBuf,
     /// A variable in the environment of every process of the test.
     marker: String,
+    /// The runtime.
+    runtime: RefCell<String>,
     /// What stands before the runtime in each command, such as nsenter.
     prefix: RefCell<Vec<String>>,
-    /// A process that holds a mount namespace.
-    holder: RefCell<Option<Child>>,
+    /// A process that holds a mount namespace, and the end of the pipe that it waits on.
+    holder: RefCell<Option<(Running, OwnedFd)>>,
     /// Where `/myrt-test/ID` may be.
     ids: RefCell<Vec<String>>,
     /// Whether Drop asserts.
@@ -44,10 +50,76 @@ impl Bundle {
     /// A bundle of busybox. `name` tells whose it is when something goes wrong.
     pub fn busybox(name: &str) -> Self {
         assert!(
-            rustix::process::geteuid().is_root(),
+            geteuid().is_root(),
             "these tests need root; as an ordinary user run those of rootless.rs: cargo test --test integration rootless"
         );
         Self::at(Place::new(name), name)
+    }
+
+    /// A bundle whose commands see cgroup v2 alone, whatever the host's layout is.
+    pub fn on_v2(name: &str) -> Self {
+        let bundle = Self::busybox(name);
+        if !Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+            let script = "mount -t cgroup2 cgroup2 /sys/fs/cgroup && echo ready && read forever";
+            let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+            let mut holder = TestCommand::new(["unshare", "--mount", "/bin/sh", "-c", script]).spawn_on(reader.into());
+            holder.until_stdout("ready");
+            let namespace = format!("--mount=/proc/{}/ns/mnt", holder.pid());
+            *bundle.place.prefix.borrow_mut() = vec!["nsenter".to_owned(), namespace];
+            // The writer stays open as long as the test: its end is the holder's.
+            *bundle.place.holder.borrow_mut() = Some((holder, writer));
+        }
+        bundle
+    }
+
+    /// A bundle that an ordinary user runs, with a user namespace of its own: that user is its root, and with `range`
+    /// 65,536 subordinate ids lie above. Works for root, who becomes that user for each command, and for that user.
+    pub fn rootless(name: &str, user: &Ordinary, range: bool) -> Self {
+        let place = Place::new(name);
+        let bundle = Self::at(place, name);
+        bundle.config(|config| {
+            config.namespace("user");
+            let mut uids = vec![json!({ "containerID": 0, "hostID": user.uid, "size": 1 })];
+            let mut gids = vec![json!({ "containerID": 0, "hostID": user.gid, "size": 1 })];
+            if range {
+                let start = user.range.expect("the user has a range of subordinate ids");
+                uids.push(json!({ "containerID": 1, "hostID": start, "size": 65_535 }));
+                gids.push(json!({ "containerID": 1, "hostID": start, "size": 65_535 }));
+            }
+            config["linux"]["uidMappings"] = uids.into();
+            config["linux"]["gidMappings"] = gids.into();
+            config["linux"]["cgroupsPath"] = Value::Null;
+            config["linux"]["resources"] = Value::Null;
+            // Group 5, the usual one of terminals, is not mapped with one id alone.
+            for mount in config["mounts"].as_array_mut().unwrap() {
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options.retain(|option| option != "gid=5");
+                }
+            }
+        });
+        if !user.prefix.is_empty() {
+            fs::create_dir(bundle.root()).unwrap();
+            let folders = [bundle.root(), &bundle.place.dir];
+            let owner = format!("{}:{}", user.uid, user.gid);
+            TestCommand::new(["chown", "--recursive", "--no-dereference", &owner])
+                .args(folders.map(Path::display))
+                .run()
+                .ok();
+            // The runtime may lie where only root can go.
+            let binary = bundle.place.dir.join("runtime");
+            copy_executable(Path::new(&runtime()), &binary);
+            *bundle.place.runtime.borrow_mut() = binary.to_str().unwrap().to_owned();
+            *bundle.place.prefix.borrow_mut() = user.prefix.clone();
+        }
+        bundle
+    }
+
+    /// Runs a copy of the runtime, for a test that tries to overwrite it, and gives its path.
+    pub fn runs_a_copy(&self) -> PathBuf {
+        let binary = self.place.dir.join("runtime");
+        copy_executable(Path::new(&runtime()), &binary);
+        *self.place.runtime.borrow_mut() = binary.to_str().unwrap().to_owned();
+        binary
     }
 
     fn at(place: Rc<Place>, name: &str) -> Self {
@@ -139,26 +211,15 @@ impl Bundle {
         &self.place.root
     }
 
-    /// The variable that marks this test's processes.
-    pub fn marker(&self) -> &str {
-        &self.place.marker
+    /// The path of the runtime.
+    pub fn runtime(&self) -> String {
+        self.place.runtime.borrow().clone()
     }
 
     /// Switches off the assertions of the clean-up, for a test that breaks things on purpose and looks itself.
     pub fn lenient(&self) -> &Self {
         self.place.strict.set(false);
         self
-    }
-
-    /// Commands of this test run by `argv`, such as nsenter.
-    pub fn runs_by<S: ToString>(&self, argv: impl IntoIterator<Item = S>) -> &Self {
-        *self.place.prefix.borrow_mut() = argv.into_iter().map(|arg| arg.to_string()).collect();
-        self
-    }
-
-    /// Keeps a process alive as long as the test.
-    pub fn hold(&self, child: Child) {
-        *self.place.holder.borrow_mut() = Some(child);
     }
 
     /// A command of the runtime: global flags first, then `args`.
@@ -175,7 +236,7 @@ impl Bundle {
     ) -> TestCommand {
         let (name, value) = self.place.marker.split_once('=').unwrap();
         TestCommand::new(self.place.prefix.borrow().iter())
-            .arg(runtime())
+            .arg(self.place.runtime.borrow())
             .args(["--root", self.place.root.to_str().unwrap()])
             .args(globals)
             .args(args)
@@ -306,6 +367,7 @@ impl Place {
             dir: dir.canonicalize().unwrap(),
             root,
             marker: format!("MYRT_TEST={unique}"),
+            runtime: RefCell::new(runtime()),
             prefix: RefCell::default(),
             holder: RefCell::default(),
             ids: RefCell::default(),
@@ -315,7 +377,7 @@ impl Place {
 
     fn command<'a>(&'a self, args: impl IntoIterator<Item = &'a str>) -> TestCommand {
         let root = self.root.to_str().unwrap();
-        TestCommand::new(self.prefix.borrow().iter()).arg(runtime()).args(["--root", root]).args(args)
+        TestCommand::new(self.prefix.borrow().iter()).arg(self.runtime.borrow()).args(["--root", root]).args(args)
     }
 
     /// Deletes whatever container there is; a runtime lists one state folder for each.
@@ -339,12 +401,10 @@ impl Place {
         }
         let mounts = leftovers::mounts_below(&self.dir);
         assert!(mounts.is_empty(), "mounts left behind: {mounts:?}");
-        let holder = self.holder.borrow().as_ref().map(Child::id);
         let mut left = Vec::new();
         // A killed process is gone only after the kernel and its parent have seen to it.
         for _ in 0..1000 {
             left = leftovers::processes(&self.marker);
-            left.retain(|(pid, _)| Some(pid.as_raw_nonzero().get().unsigned_abs()) != holder);
             if left.is_empty() {
                 break;
             }
@@ -375,10 +435,7 @@ impl Drop for Place {
 
 impl Place {
     fn sweep(&self) {
-        if let Some(mut holder) = self.holder.borrow_mut().take() {
-            let _ = holder.kill();
-            let _ = holder.wait();
-        }
+        self.holder.take();
         for id in self.ids.borrow().iter() {
             leftovers::sweep(&self.marker, &format!("/myrt-test/{id}"), &self.dir);
         }

@@ -6,6 +6,7 @@ pub mod command;
 pub mod config;
 pub mod leftovers;
 pub mod tty;
+pub mod user;
 pub mod wait;
 
 pub use bundle::Bundle;

