@@ -75,10 +75,45 @@ fn lines(map: &[IdMap]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::clone;
 
     #[test]
     fn the_file_has_a_line_for_each_range() {
         let map = [IdMap { inside: 0, outside: 1000, count: 1 }, IdMap { inside: 1, outside: 100_000, count: 65_536 }];
         assert_eq!(lines(&map), "0 1000 1\n1 100000 65536\n");
+    }
+
+    /// A process in a new user namespace, killed at the end.
+    struct Inside(clone::Child);
+
+    impl Drop for Inside {
+        fn drop(&mut self) {
+            let _ = rustix::process::pidfd_send_signal(&self.0.pidfd, rustix::process::Signal::KILL);
+            let _ = rustix::process::waitpid(Some(self.0.pid), rustix::process::WaitOptions::empty());
+        }
+    }
+
+    #[test]
+    fn the_kernel_takes_the_maps() {
+        let inside = match clone::fork(libc::CLONE_NEWUSER as u64, None).unwrap() {
+            clone::Forked::Parent(child) => Inside(child),
+            clone::Forked::Child => loop {
+                rustix::event::pause();
+            },
+        };
+        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid().as_raw());
+        let one = |outside| vec![IdMap { inside: 7, outside, count: 1 }];
+        let mut namespaces = Namespaces { uid_map: one(uid.as_raw()), gid_map: one(gid), ..Namespaces::default() };
+        if uid.is_root() {
+            namespaces.uid_map.push(IdMap { inside: 100, outside: 100_000, count: 10 });
+        }
+        write_id_maps(&namespaces, inside.0.pid).unwrap();
+        let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", inside.0.pid)).unwrap();
+        assert_eq!(read("uid_map").lines().count(), namespaces.uid_map.len());
+        assert!(read("gid_map").split_whitespace().eq(["7", &gid.to_string(), "1"]));
+        // Only who has no rights over other groups must give them up.
+        assert_eq!(read("setgroups").trim(), if uid.is_root() { "allow" } else { "deny" });
+        // A map is written once.
+        assert!(write_id_maps(&namespaces, inside.0.pid).is_err());
     }
 }

@@ -1,6 +1,7 @@
 //! The rest of the host: filesystems, security modules, cgroups, systemd.
 
 use super::{Finding, Status, line};
+use crate::cgroup::{self, Host, Kind};
 
 pub(super) fn look(as_root: bool) -> Vec<Finding> {
     let mut findings = cgroups(as_root);
@@ -13,65 +14,55 @@ pub(super) fn look(as_root: bool) -> Vec<Finding> {
     findings
 }
 
-/// Which trees of cgroups there are, with their controllers, and whether the caller may use them.
+/// Which trees of cgroups there are, with which controllers, and whether the caller may use them.
 fn cgroups(as_root: bool) -> Vec<Finding> {
-    const ROOT: &str = "/sys/fs/cgroup";
-    let is_v2 = |path: &str| {
-        rustix::fs::statfs(path).is_ok_and(|found| found.f_type as u64 == libc::CGROUP2_SUPER_MAGIC as u64)
+    let host = cgroup::host(!as_root);
+    let mode = match &host.kind {
+        Ok(Kind::V2) => Finding::ok("cgroups", "v2"),
+        Ok(Kind::V1) => Finding::ok("cgroups", "v1"),
+        Ok(Kind::Hybrid) => Finding::ok("cgroups", "hybrid: v1, and a v2 tree at /sys/fs/cgroup/unified"),
+        Err(error) => Finding::new("cgroups", Status::Short, error.to_string())
+            .remedy(error.remedy().unwrap_or("mount -t cgroup2 cgroup2 /sys/fs/cgroup").to_owned()),
     };
-    let hybrid = is_v2("/sys/fs/cgroup/unified");
-    let (mode, tree) = match (is_v2(ROOT), hybrid) {
-        (true, _) => ("v2", ROOT),
-        (false, true) => {
-            ("hybrid: controllers in v1 trees, a v2 tree at /sys/fs/cgroup/unified", "/sys/fs/cgroup/unified")
-        }
-        (false, false) => ("v1", ""),
-    };
-    let text = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let own = text.lines().find_map(|line| line.strip_prefix("0::")).unwrap_or("/").trim_end_matches('/');
-    let mut controllers: Vec<String> = text
-        .lines()
-        .filter_map(|line| line.split(':').nth(1))
-        .filter(|names| !names.is_empty())
-        .map(str::to_owned)
-        .collect();
-    controllers
-        .extend(line(&format!("{tree}/cgroup.controllers")).filter(|names| !tree.is_empty() && !names.is_empty()));
-    let mode = if controllers.is_empty() && tree.is_empty() {
-        Finding::new("cgroups", Status::Short, "none: containers run without limits")
-            .remedy("mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    let controllers = if host.controllers.is_empty() {
+        Finding::new("controllers", Status::Short, "none: no limit can be set")
+            .remedy("give some to this place: cgroup.subtree_control of the cgroups above")
     } else {
-        Finding::ok("cgroups", mode)
+        Finding::ok("controllers", host.controllers.join(" "))
     };
-    let mut findings = vec![mode, Finding::ok("controllers", controllers.join(" "))];
+    let mut findings = vec![mode, controllers];
     if !as_root {
-        let place = format!(
-            "{tree}{}",
-            std::path::Path::new(own).parent().map_or(own, |parent| parent.to_str().unwrap_or(own))
-        );
-        let may = !tree.is_empty() && rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok();
-        findings.push(if may {
-            Finding::ok("delegation", line(&format!("{place}/cgroup.controllers")).unwrap_or_default())
-        } else {
-            Finding::new("delegation", Status::Short, "no cgroup of your own: containers run without limits").remedy(
-                "run in `systemd-run --user --scope -p Delegate=yes`, or use --systemd-cgroup with a user manager",
-            )
-        });
+        findings.push(delegation(&host));
     }
-    findings.push(systemd(as_root));
+    findings.push(match &host.systemd {
+        Ok(version) => Finding::ok("systemd", format!("version {version}")),
+        Err(error) => {
+            // What each bus answered would make the column as wide as a page.
+            let said = error.to_string();
+            let found = said.split(" (").next().unwrap_or_default();
+            Finding::new("systemd", Status::Absent, found)
+                .remedy(error.remedy().unwrap_or("leave --systemd-cgroup out").to_owned())
+        }
+    });
     findings
 }
 
-fn systemd(as_root: bool) -> Finding {
-    let user = std::env::var("XDG_RUNTIME_DIR").unwrap_or_default();
-    let sockets = if as_root {
-        vec!["/run/systemd/private".to_owned(), "/run/dbus/system_bus_socket".to_owned()]
-    } else {
-        vec![format!("{user}/systemd/private"), format!("{user}/bus")]
-    };
-    match sockets.iter().find(|socket| std::fs::exists(socket).unwrap_or(false)) {
-        Some(socket) => Finding::ok("systemd", socket.as_str()),
-        None => Finding::new("systemd", Status::Absent, "not reachable: --systemd-cgroup is refused"),
+/// What an ordinary user may do with cgroups: only on v2, below a cgroup that was given to it.
+fn delegation(host: &Host) -> Finding {
+    const REMEDY: &str =
+        "run in `systemd-run --user --scope -p Delegate=yes`, or use --systemd-cgroup where there is a user manager";
+    match &host.place {
+        Some((place, true)) if host.delegated.is_empty() => {
+            let found = format!("{}, without controllers: no limit can be set", place.display());
+            Finding::new("delegation", Status::Short, found).remedy(REMEDY)
+        }
+        Some((_, true)) => Finding::ok("delegation", host.delegated.join(" ")),
+        Some((place, false)) => {
+            let found = format!("{} is not yours: containers run without limits", place.display());
+            Finding::new("delegation", Status::Short, found).remedy(REMEDY)
+        }
+        None => Finding::new("delegation", Status::Short, "v1 is root's alone: containers run without limits")
+            .remedy("boot with systemd.unified_cgroup_hierarchy=1"),
     }
 }
 
