@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Format, id, output, store};
@@ -166,20 +167,31 @@ enum Printer {
     Table(table::Table),
 }
 
+/// One line of JSON.
+#[derive(Serialize)]
+struct Event<'a> {
+    r#type: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
+}
+
 impl Printer {
     fn stats(&mut self, watch: &Watch) -> Result<()> {
         let (stats, interfaces) = (watch.cgroup.stats()?, watch.interfaces());
         match self {
             Self::Json => {
-                output::json(&json!({ "type": "stats", "id": watch.id, "data": data(watch, &stats, &interfaces)? }))
+                let data = Some(data(watch, &stats, &interfaces)?);
+                output::json(&Event { r#type: "stats", id: &watch.id, data })
             }
             Self::Table(table) => output::print(&table.line(&stats, &interfaces, Instant::now())),
         }
     }
 
     fn oom(&mut self, watch: &Watch, times: u64) -> Result<()> {
+        let event = Event { r#type: "oom", id: &watch.id, data: None };
         match self {
-            Self::Json => (0..times).try_for_each(|_| output::json(&json!({ "type": "oom", "id": watch.id }))),
+            Self::Json => (0..times).try_for_each(|_| output::json(&event)),
             Self::Table(_) => output::print(&format!("out of memory: processes killed: {times}\n")),
         }
     }
