@@ -18,6 +18,8 @@ pub fn drop_bounding(keep: u64) -> Result<()> {
         match rustix::thread::remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
             // Beyond the last one that this kernel knows, which costs less to meet than to look up.
             Err(Errno::INVAL) => break,
+            // Without CAP_SETPCAP, which does no harm where there is nothing to drop.
+            Err(Errno::PERM) if !is_bounding(number) => {}
             other => other.context(|| format!("drop capability {number} from the bounding set"))?,
         }
     }
@@ -34,16 +36,24 @@ pub fn prepare(sets: &Capabilities, extra: u64) -> Result<()> {
     for number in (0..u64::BITS).filter(|number| sets.ambient & (1 << number) != 0) {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         rustix::thread::configure_capability_in_ambient_set(capability, true)
-            .context(|| format!("process.capabilities.ambient: raise {}", name(number)))?;
+            .context(|| format!("process.capabilities.ambient: raise {}", capability::names(1 << number)))?;
     }
     Ok(())
 }
 
-/// Takes away what [`prepare`] had left: one capset(2).
+fn is_bounding(number: u32) -> bool {
+    rustix::thread::capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)).unwrap_or(true)
+}
+
+/// Takes away what [`prepare`] had left: one capset(2), and none where the container keeps CAP_SYS_ADMIN, which is all
+/// that a filter is loaded with.
 ///
 /// # Errors
 /// Where a seccomp filter forbids the call.
 pub fn finish(sets: &Capabilities) -> Result<()> {
+    if sets.effective & sets.permitted & capability::SYS_ADMIN != 0 {
+        return Ok(());
+    }
     set(sets, 0).map_err(|error| {
         error.hint("the seccomp filter is in force by now: let it allow capset, or set process.noNewPrivileges")
     })
@@ -57,20 +67,64 @@ fn set(sets: &Capabilities, extra: u64) -> Result<()> {
         inheritable: bits(sets.inheritable),
     };
     match rustix::thread::set_capabilities(None, wanted) {
-        Err(Errno::PERM) => Err(missing(sets)),
+        Err(Errno::PERM) => Err(missing(sets.permitted | sets.effective | sets.inheritable | extra)),
         other => other.context(|| "process.capabilities: capset"),
     }
 }
 
 /// Says which capabilities the runtime would have to have itself.
-fn missing(sets: &Capabilities) -> Error {
+fn missing(wanted: u64) -> Error {
     let own = rustix::thread::capabilities(None).map_or(0, |own| own.permitted.bits());
-    let lacking = (sets.permitted | sets.effective | sets.inheritable) & !own;
-    let names: Vec<String> = (0..u64::BITS).filter(|number| lacking & (1 << number) != 0).map(name).collect();
+    let lacking = capability::names(wanted & !own);
     Error::call("process.capabilities: capset", Errno::PERM)
-        .hint(format!("the runtime itself lacks {}: leave it out, or run with more rights", names.join(", ")))
+        .hint(format!("the runtime itself lacks {lacking}: leave it out, or run with more rights"))
 }
 
-fn name(number: u32) -> String {
-    capability::NAMES.get(number as usize).map_or_else(|| format!("capability {number}"), |name| format!("CAP_{name}"))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::Process;
+    use crate::security::user;
+
+    /// Credentials belong to threads: each test has one of its own.
+    fn on_a_thread(test: impl FnOnce() + Send) {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(test).join().unwrap();
+        });
+    }
+
+    const KILL: u64 = 1 << 5;
+    const SETPCAP: u64 = 1 << 8;
+
+    #[test]
+    fn an_ordinary_user_keeps_what_it_is_given_until_the_end() {
+        on_a_thread(|| {
+            let sets = Capabilities { bounding: KILL, effective: 0, permitted: KILL, inheritable: KILL, ambient: KILL };
+            drop_bounding(sets.bounding).unwrap();
+            assert!(is_bounding(5) && !is_bounding(21));
+            user::apply(&Process { uid: 1234, gid: 4321, additional_gids: vec![77], ..Process::default() }).unwrap();
+            prepare(&sets, capability::SYS_ADMIN).unwrap();
+            let now = rustix::thread::capabilities(None).unwrap();
+            assert_eq!(now.permitted.bits(), KILL | capability::SYS_ADMIN);
+            assert_eq!(now.effective.bits(), capability::SYS_ADMIN);
+            finish(&sets).unwrap();
+            let now = rustix::thread::capabilities(None).unwrap();
+            assert_eq!((now.permitted.bits(), now.effective.bits(), now.inheritable.bits()), (KILL, 0, KILL));
+            assert!(rustix::thread::capability_is_in_ambient_set(CapabilitySet::KILL).unwrap());
+            assert_eq!(rustix::process::getgroups().unwrap().len(), 1);
+        });
+    }
+
+    #[test]
+    fn what_the_runtime_lacks_is_named() {
+        on_a_thread(|| {
+            let few = Capabilities { effective: KILL, permitted: KILL | SETPCAP, ..Capabilities::default() };
+            prepare(&few, 0).unwrap();
+            let error = prepare(&Capabilities { permitted: KILL | 2, ..few }, 0).unwrap_err();
+            assert!(error.remedy().unwrap().contains("CAP_DAC_OVERRIDE"), "{error}");
+        });
+    }
 }

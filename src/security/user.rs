@@ -62,7 +62,8 @@ pub fn home(root: &Beneath, uid: u32) -> String {
     let home = text.lines().find_map(|line| {
         let mut fields = line.split(':').skip(2);
         let matches = fields.next()?.parse() == Ok(uid);
-        fields.nth(2).filter(|home| matches && home.starts_with('/')).map(str::to_owned)
+        // A zero byte in the environment would stop the exec.
+        fields.nth(2).filter(|home| matches && home.starts_with('/') && !home.contains('\0')).map(str::to_owned)
     });
     home.unwrap_or_else(|| "/".to_owned())
 }

@@ -5,7 +5,8 @@ use rustix::io::Errno;
 use super::check;
 use crate::plan::{MemoryPolicy, Scheduler};
 
-/// struct sched_attr up to sched_period (include/uapi/linux/sched/types.h, SCHED_ATTR_SIZE_VER0).
+/// struct sched_attr of Linux 5.3 (include/uapi/linux/sched/types.h, SCHED_ATTR_SIZE_VER1): the kernel refuses the flags
+/// for utilization clamps in a smaller one.
 #[repr(C)]
 struct Attributes {
     size: u32,
@@ -16,7 +17,12 @@ struct Attributes {
     runtime: u64,
     deadline: u64,
     period: u64,
+    util_min: u32,
+    util_max: u32,
 }
+
+/// "As the system has it". The specification has flags for utilization clamps, and no field for their values.
+const NO_CLAMP: u32 = u32::MAX;
 
 /// Sets the scheduling of this process.
 ///
@@ -32,6 +38,8 @@ pub fn set_attributes(scheduler: &Scheduler) -> Result<(), Errno> {
         runtime: scheduler.runtime,
         deadline: scheduler.deadline,
         period: scheduler.period,
+        util_min: NO_CLAMP,
+        util_max: NO_CLAMP,
     };
     // SAFETY: the kernel reads as many bytes as `size` says, all of them ours.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) }).map(drop)
