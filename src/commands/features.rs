@@ -15,7 +15,8 @@ pub const COMMAND: Command = Command {
     about: "Print what this runtime can do, as JSON",
     words: "",
     details: "
-It tells what myrt knows, whatever this host can do; for the host there is `myrt check`.
+It tells what myrt knows, whatever this host can do, but for the seccomp flags of this kernel; for the host there is
+`myrt check`.
 
 Example:
   myrt features | jq .linux.namespaces",
@@ -46,7 +47,7 @@ fn features() -> Value {
                 "operators": sorted(seccomp::OPERATORS.map(|(name, _)| name)),
                 "archs": sorted(seccomp::ARCHITECTURES),
                 "knownFlags": seccomp::FLAGS.map(|(name, _)| name),
-                "supportedFlags": seccomp::FLAGS.map(|(name, _)| name),
+                "supportedFlags": crate::security::seccomp::supported_flags(),
             },
             "apparmor": { "enabled": true },
             "selinux": { "enabled": true },

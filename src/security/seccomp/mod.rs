@@ -105,34 +105,13 @@ const fn return_value(action: SeccompAction) -> u32 {
     }
 }
 
-/// What `features` says about seccomp.
-#[derive(Debug)]
-pub struct Features {
-    /// Names of actions that profiles may use.
-    pub actions: Vec<&'static str>,
-    /// Names of operators.
-    pub operators: Vec<&'static str>,
-    /// Names of architectures.
-    pub architectures: Vec<&'static str>,
-    /// Names of flags.
-    pub known_flags: Vec<&'static str>,
-    /// Those that this kernel has.
-    pub supported_flags: Vec<&'static str>,
-}
-
-/// Asks the kernel what it has, without loading anything.
-pub fn features() -> Features {
+/// The names of flags that this kernel has, of those in `plan::seccomp`. Loads nothing.
+pub fn supported_flags() -> Vec<&'static str> {
     let supported = |bit: u64| match bit {
         // TSYNC, which is granted by there being one thread.
         0 => true,
         names::WAIT_KILLABLE_RECV => sys::seccomp::has_flag(bit, true),
         _ => sys::seccomp::has_flag(bit, false),
     };
-    Features {
-        actions: names::ACTIONS.iter().map(|(name, _)| *name).collect(),
-        operators: names::OPERATORS.iter().map(|(name, _)| *name).collect(),
-        architectures: names::ARCHITECTURES.to_vec(),
-        known_flags: names::FLAGS.iter().map(|(name, _)| *name).collect(),
-        supported_flags: names::FLAGS.iter().filter(|(_, bit)| supported(*bit)).map(|(name, _)| *name).collect(),
-    }
+    names::FLAGS.iter().filter(|(_, bit)| supported(*bit)).map(|(name, _)| *name).collect()
 }

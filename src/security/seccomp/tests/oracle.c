@@ -1,6 +1,7 @@
 /* Compiles profiles with libseccomp, for comparison: reads a file of lines, writes a file of results.
  *
  *   N name                          numbers of a system call: x86_64 x86 x32 aarch64 arm, as five 32-bit integers
+ *   M number                        names of it on the same architectures, 32 bytes each
  *   P default                       begins a profile
  *   F                               forgets the native architecture
  *   A token                         adds an architecture
@@ -60,6 +61,20 @@ int main(int argc, char **argv)
 				return 3;
 			for (size_t at = 0; at < sizeof(tokens) / sizeof(*tokens); at++)
 				put(out, seccomp_syscall_resolve_name_arch(tokens[at], name));
+			break;
+		case 'M':
+			if (fscanf(in, "%" SCNu32, &number) != 1)
+				return 10;
+			for (size_t at = 0; at < sizeof(tokens) / sizeof(*tokens); at++) {
+				uint32_t x32 = tokens[at] == SCMP_ARCH_X32 ? 0x40000000 : 0;
+				char *found = seccomp_syscall_resolve_num_arch(tokens[at], (int)(number | x32));
+				char text[32] = { 0 };
+
+				if (found)
+					strncpy(text, found, sizeof(text) - 1);
+				fwrite(text, sizeof(text), 1, out);
+				free(found);
+			}
 			break;
 		case 'P':
 			if (fscanf(in, "%" SCNu32, &number) != 1 || !(context = seccomp_init(number)))
