@@ -31,6 +31,14 @@ pub(super) fn read(folder: &Path, file: &str) -> Result<String, Errno> {
     read_path(&folder.join(file))
 }
 
+/// Reads a file of one short line by one read(2).
+pub(super) fn read_line(folder: &Path, file: &str) -> Result<String, Errno> {
+    let file = rustix::fs::openat(CWD, folder.join(file), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut text = Vec::with_capacity(4096);
+    rustix::io::retry_on_intr(|| rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)))?;
+    Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+}
+
 /// Reads a whole file, given by its path.
 pub(super) fn read_path(path: &Path) -> Result<String, Errno> {
     let file = rustix::fs::openat(CWD, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

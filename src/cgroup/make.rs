@@ -93,7 +93,7 @@ fn take_over(tree: &Tree, leaf: &Path) -> Result<()> {
         let _ = file::write(leaf, "cgroup.freeze", "0");
     } else if tree.has("freezer") {
         let _ = file::write(leaf, "freezer.state", "THAWED");
-    } else if tree.has("cpuset") {
+    } else if tree.has("cpuset") && file::read_line(leaf, "cpuset.cpus").is_ok_and(|cpus| cpus.is_empty()) {
         inherit_cpuset(leaf)?;
     }
     Ok(())
@@ -104,10 +104,8 @@ fn inherit_cpuset(folder: &Path) -> Result<()> {
     let Some(parent) = folder.parent() else { return Ok(()) };
     for name in ["cpuset.cpus", "cpuset.mems"] {
         let what = || format!("linux.resources.cpu: copy {name} to {}", folder.display());
-        if file::read(folder, name).context(what)?.trim().is_empty() {
-            let value = file::read(parent, name).context(what)?;
-            file::write(folder, name, value.trim()).context(what)?;
-        }
+        let value = file::read_line(parent, name).context(what)?;
+        file::write(folder, name, &value).context(what)?;
     }
     Ok(())
 }
@@ -117,13 +115,13 @@ fn inherit_cpuset(folder: &Path) -> Result<()> {
 /// controller find out whether it is there.
 pub(super) fn controllers(tree: &Tree) {
     let words = |folder: &Path, name: &str| -> BTreeSet<String> {
-        let text = file::read(folder, name).unwrap_or_default();
+        let text = file::read_line(folder, name).unwrap_or_default();
         text.split_whitespace().map(str::to_owned).collect()
     };
     let leaf = tree.folder();
     let all = words(&tree.mount, "cgroup.controllers");
     // The normal case, from the second container on.
-    if all.is_subset(&words(&leaf, "cgroup.controllers")) {
+    if all.is_empty() || all.is_subset(&words(&leaf, "cgroup.controllers")) {
         return;
     }
     let mut folder = tree.mount.clone();

@@ -17,6 +17,7 @@ mod make;
 mod path;
 mod procs;
 mod record;
+mod remove;
 mod stats;
 mod systemd;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use self::events::{Oom, OomEvents};
 pub use self::host::{Host, host};
 pub use self::layout::Kind;
 pub use self::record::{Driver, Record, Request, Tree};
+pub use self::remove::remove_record;
 pub use self::stats::{NetworkInterface, Stats};
 pub use self::view::{View, ViewTree};
 
@@ -412,38 +414,5 @@ impl Cgroup {
     /// As there.
     pub fn remove(&self) -> Result<()> {
         remove_record(&self.record)
-    }
-}
-
-/// Removes the cgroups of a container, those that it made inside, and the folders above that were made for it, if nobody
-/// else uses them by now. What is missing is fine. Waits for processes that are killed already; with the systemd driver the
-/// unit is stopped and forgotten.
-///
-/// # Errors
-/// Where processes still live there after ten seconds, or the right is missing.
-pub fn remove_record(record: &Record) -> Result<()> {
-    let unit = record.unit.as_ref().map_or(Ok(()), systemd::stop);
-    // v2 first: it tells when the last process has gone, and then v1 has none either.
-    for tree in record.trees.iter().rev() {
-        let folder = tree.folder();
-        tree::remove(&folder).map_err(|errno| {
-            let error = Error::call(format!("remove the cgroup {}", folder.display()), errno);
-            match tree::pids(&folder) {
-                Ok(pids) if !pids.is_empty() => error.hint(format!("these processes still live in it: {pids:?}")),
-                _ => error,
-            }
-        })?;
-        let names = tree.path.split('/').skip(1).count();
-        for above in folder.ancestors().skip(1).take(names.saturating_sub(tree.kept + 1)) {
-            // Another container may have come to use it.
-            if rustix::fs::rmdir(above).is_err() {
-                break;
-            }
-        }
-    }
-    // Without any folder left, a unit that could not be asked to stop is gone by itself.
-    match unit {
-        Err(error) if record.v2().is_none() && record.v1("name=systemd").is_none() => Err(error),
-        _ => Ok(()),
     }
 }

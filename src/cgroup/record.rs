@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::file;
 use super::layout::{Hierarchy, Kind, Layout};
 use super::path::{Place, UnitPath, join, parent};
-use super::systemd::properties;
+use super::systemd::annotations;
 use crate::error::Result;
 
 /// Who makes a container's cgroup.
@@ -163,7 +163,7 @@ impl Record {
             Tree::new(hierarchy, join(&manager, &below))
         });
         let trees = trees.collect();
-        let properties = properties::from_annotations(request.annotations)?;
+        let properties = annotations::from_annotations(request.annotations)?;
         let unit = Unit { name: unit.name, slice: unit.slice, user: request.rootless, properties };
         Ok(Self { trees, unit: Some(unit), ..base })
     }

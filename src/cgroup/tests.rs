@@ -95,7 +95,8 @@ fn life_cycle(name: &str) {
     let again = Cgroup::create(&record, &resources("{}")).unwrap();
     assert!(again.pids().unwrap().is_empty(), "an empty leftover is taken over");
 
-    background(&record, "sleep 100 & sleep 100 & wait");
+    background(&record, "sleep 100");
+    background(&record, "sleep 100");
     assert!(cgroup.pids().unwrap().len() >= 2);
     let error = Cgroup::create(&record, &resources("{}")).unwrap_err().to_string();
     assert!(error.contains("is not empty"), "{error}");
@@ -348,4 +349,73 @@ fn running_out_of_memory_is_told() {
     assert!(matches!(events.read().unwrap(), Oom::Happened(_)));
     cgroup.remove().unwrap();
     assert_eq!(events.read().unwrap(), Oom::Gone);
+}
+
+/// Runs a test again as an ordinary user, in a cgroup that this user was given or in none, and says whether it was run there.
+fn as_user(test: &str, delegated: bool) -> bool {
+    if std::env::var_os("MYRT_TEST_USER").is_some() {
+        return true;
+    }
+    if !is_root() {
+        return false;
+    }
+    let top = format!("/sys/fs/cgroup/myrt-test-user-{}-{delegated}", std::process::id());
+    let give = if delegated { "chown -R 65534 \"$2\"" } else { "true" };
+    let script = format!(
+        "mount --make-rprivate / && mount -t cgroup2 cgroup2 /sys/fs/cgroup && mkdir -p \"$2/own\" && {give} && \
+         cp \"$0\" /tmp/myrt-test-$$ && chmod 755 /tmp/myrt-test-$$ && echo $$ > \"$2/own/cgroup.procs\" && \
+         setpriv --reuid 65534 --regid 65534 --clear-groups /tmp/myrt-test-$$ --exact \"$1\" --nocapture; code=$?; \
+         echo $$ > /sys/fs/cgroup/cgroup.procs; rm /tmp/myrt-test-$$; rmdir \"$2/own\" \"$2\"; exit $code"
+    );
+    let me = std::env::current_exe().unwrap();
+    let output = Command::new("unshare")
+        .args(["-m", "sh", "-c", &script])
+        .arg(me)
+        .args([test, &top])
+        .env("MYRT_TEST_USER", "1")
+        .output();
+    let text = text(&output.unwrap());
+    assert!(text.contains("1 passed") && !text.contains("rmdir:"), "{text}");
+    false
+}
+
+fn plan_rootless(path: Option<&str>) -> Record {
+    let annotations = BTreeMap::new();
+    let request = Request { id: "c1", path, driver: Driver::Cgroupfs, annotations: &annotations, rootless: true };
+    Record::plan(&request).unwrap()
+}
+
+#[test]
+fn an_ordinary_user_without_delegation_is_warned_once() {
+    if as_user("cgroup::tests::an_ordinary_user_without_delegation_is_warned_once", false) {
+        let record = plan_rootless(None);
+        let cgroup = Cgroup::create(&record, &resources(DEVICES)).unwrap();
+        assert_eq!(cgroup.warnings().len(), 1);
+        assert!(cgroup.warnings()[0].contains("permission denied") && cgroup.clone_target().is_none());
+        assert_eq!(cgroup.record().kind(), None);
+        assert!(View::of(cgroup.record()).unwrap().trees[0].container.is_none());
+        cgroup.remove().unwrap();
+        remove_record(&record).unwrap();
+        let error = Cgroup::create(&record, &resources(r#"{"pids":{"limit":5}}"#)).unwrap_err();
+        assert!(
+            error.to_string().contains("linux.resources.pids.limit") && error.remedy().unwrap().contains("Delegate=")
+        );
+        assert!(Cgroup::create(&plan_rootless(Some("/named")), &resources("{}")).is_err(), "a path was asked for");
+        assert!(host(true).delegated.is_empty());
+    }
+}
+
+#[test]
+fn an_ordinary_user_uses_what_was_delegated() {
+    if as_user("cgroup::tests::an_ordinary_user_uses_what_was_delegated", true) {
+        let record = plan_rootless(None);
+        assert!(record.trees()[0].path.ends_with("-true/c1"), "{record:?}");
+        let cgroup = Cgroup::create(&record, &resources(DEVICES)).unwrap();
+        assert!(cgroup.warnings().is_empty() && cgroup.clone_target().is_some());
+        background(&record, "sleep 100");
+        cgroup.freeze().unwrap();
+        assert_eq!(cgroup.pids().unwrap().len(), 1);
+        cgroup.kill(Signal::KILL).unwrap();
+        cgroup.remove().unwrap();
+    }
 }

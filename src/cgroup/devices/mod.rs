@@ -28,7 +28,10 @@ impl Rules {
     pub(super) fn apply(&self, record: &Record, v2: Option<BorrowedFd<'_>>, fresh: bool) -> Result<()> {
         match (record.v1("devices"), v2) {
             (Some(_), _) if fresh && self.allow_all() => Ok(()),
-            (Some(tree), _) => list::apply(self, &tree.folder()),
+            (Some(tree), _) => match list::apply(self, &tree.folder()) {
+                Err(error) if record.rootless && matches!(error.errno(), Some(Errno::PERM | Errno::ACCESS)) => Ok(()),
+                result => result,
+            },
             (None, Some(_)) if fresh && self.allow_all() => Ok(()),
             (None, Some(cgroup)) => match self.attach(cgroup, fresh) {
                 Err(errno) if record.rootless && matches!(errno, Errno::PERM | Errno::ACCESS) => Ok(()),

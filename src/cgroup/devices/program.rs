@@ -28,6 +28,7 @@ const MOVE_REGISTER: u8 = 0xbc;
 const AND: u8 = 0x54;
 const SHIFT_RIGHT: u8 = 0x74;
 /// 32-bit jumps, since numbers of nodes use all 32 bits and an operand would be sign-extended.
+const JUMP_EQUAL: u8 = 0x16;
 const JUMP_NOT_EQUAL: u8 = 0x56;
 const JUMP_ANY_BIT: u8 = 0x46;
 const JUMP: u8 = 0x05;
@@ -42,18 +43,25 @@ fn op(code: u8, to: u8, from: u8, offset: i16, immediate: i32) -> Instruction {
 /// # Errors
 /// Where there are more rules than a jump can pass over.
 pub(super) fn program(rules: &Rules) -> Result<Vec<Instruction>> {
-    let mut code = vec![
+    let mut builder = Builder::default();
+    builder.code.extend([
         op(LOAD_WORD, R2, R1, 0, 0),
         op(MOVE_REGISTER, R3, R2, 0, 0),
         op(AND, R2, 0, 0, 0xffff),
         op(SHIFT_RIGHT, R3, 0, 0, 16),
         op(LOAD_WORD, R4, R1, 4, 0),
         op(LOAD_WORD, R5, R1, 8, 0),
-    ];
-    for group in groups(&rules.list) {
-        add_group(&mut code, &group);
+    ]);
+    let ordered = ordered(&rules.list);
+    for kind in ordered.chunk_by(|a, b| (a.allow, a.nodes.kind) == (b.allow, b.nodes.kind)) {
+        let Some(first) = kind.first() else { continue };
+        builder.unless(R2, Some(first.nodes.kind as u32), |builder| {
+            for group in kind.chunk_by(|a, b| a.nodes.major == b.nodes.major) {
+                builder.group(group);
+            }
+        });
     }
-    finish(&mut code, rules.default);
+    let code = builder.finish(rules.default);
     // Every jump stays inside the program, so this also says that no distance was cut off.
     if code.len() > i16::MAX as usize {
         bail!("linux.resources.devices: {} rules are too many for one device program", rules.list.len());
@@ -62,70 +70,96 @@ pub(super) fn program(rules: &Rules) -> Result<Vec<Instruction>> {
 }
 
 /// The rules from the last to the first. Neighbours that say the same, allow or deny, may change places, so they are put
-/// together by kind and major number: most requests then skip a whole group with one comparison.
-fn groups(rules: &[Rule]) -> Vec<Vec<Rule>> {
+/// together by kind and major number: most requests then skip many of them with one comparison.
+fn ordered(rules: &[Rule]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = rules.iter().rev().copied().collect();
     for run in rules.chunk_by_mut(|a, b| a.allow == b.allow) {
-        // A rule for single nodes settles a request at once; the wildcards, which come first in the order, only help.
+        // Single numbers before wildcards, which come first in the order of the type.
         run.sort_by_key(|rule| std::cmp::Reverse((rule.nodes, rule.access)));
     }
     rules.dedup();
-    let same = |a: &Rule, b: &Rule| (a.allow, a.nodes.kind, a.nodes.major) == (b.allow, b.nodes.kind, b.nodes.major);
-    rules.chunk_by(same).map(<[Rule]>::to_vec).collect()
+    rules
 }
 
-/// Adds rules that share kind and major number.
-fn add_group(code: &mut Vec<Instruction>, group: &[Rule]) {
-    let Some(Rule { nodes: Nodes { kind, major, .. }, .. }) = group.first() else { return };
-    let start = code.len();
-    code.push(op(JUMP_NOT_EQUAL, R2, 0, 0, *kind as i32));
-    if let Some(major) = major {
-        code.push(op(JUMP_NOT_EQUAL, R4, 0, 0, major.cast_signed()));
-    }
-    let tests = start..code.len();
-    for rule in group {
-        add_rule(code, rule);
-        // Nothing gets past this one, and the kernel refuses code that cannot be reached.
-        if rule.nodes.minor.is_none() && rule.access == ALL {
-            break;
-        }
-    }
-    let end = code.len();
-    for at in tests {
-        code[at].offset = distance(at, end);
-    }
+/// A program that grows. Its two endings are written last, once each: the kernel's work grows with every instruction.
+#[derive(Default)]
+struct Builder {
+    code: Vec<Instruction>,
+    /// Jumps that settle the request, and how.
+    verdicts: Vec<(usize, bool)>,
 }
 
-/// Adds one rule of a group: its minor number, then what it settles.
-fn add_rule(code: &mut Vec<Instruction>, rule: &Rule) {
-    let test = code.len();
-    if let Some(minor) = rule.nodes.minor {
-        code.push(op(JUMP_NOT_EQUAL, R5, 0, 0, minor.cast_signed()));
-    }
-    let access = i32::from(rule.access);
-    match (rule.allow, rule.access) {
-        (allow, ALL) => finish(code, allow),
-        (true, _) => {
-            code.push(op(AND, R3, 0, 0, !access));
-            code.push(op(JUMP_NOT_EQUAL, R3, 0, 2, 0));
-            finish(code, true);
+impl Builder {
+    /// Adds what `inner` adds, to be skipped unless the register has this value.
+    fn unless(&mut self, register: u8, value: Option<u32>, inner: impl FnOnce(&mut Self)) {
+        let test = self.code.len();
+        if let Some(value) = value {
+            self.code.push(op(JUMP_NOT_EQUAL, register, 0, 0, value.cast_signed()));
         }
-        (false, _) => {
-            code.push(op(JUMP_ANY_BIT, R3, 0, 1, access));
-            code.push(op(JUMP, 0, 0, 2, 0));
-            finish(code, false);
+        inner(self);
+        if value.is_some() {
+            self.code[test].offset = distance(test, self.code.len());
         }
     }
-    let end = code.len();
-    if rule.nodes.minor.is_some() {
-        code[test].offset = distance(test, end);
-    }
-}
 
-/// Ends the program: 1 allows, 0 denies.
-fn finish(code: &mut Vec<Instruction>, allow: bool) {
-    code.push(op(MOVE, R0, 0, 0, i32::from(allow)));
-    code.push(op(EXIT, 0, 0, 0, 0));
+    /// Adds a jump to a verdict.
+    fn settle(&mut self, jump: Instruction, allow: bool) {
+        self.verdicts.push((self.code.len(), allow));
+        self.code.push(jump);
+    }
+
+    /// Adds rules of one kind and one major number.
+    fn group(&mut self, group: &[Rule]) {
+        match group {
+            [] => {}
+            // All nodes of this number, with everything: one comparison.
+            [Rule { allow, nodes: Nodes { major: Some(major), minor: None, .. }, access: ALL }, ..] => {
+                self.settle(op(JUMP_EQUAL, R4, 0, 0, major.cast_signed()), *allow);
+            }
+            [first, ..] => self.unless(R4, first.nodes.major, |builder| {
+                for rule in group {
+                    builder.rule(rule);
+                    // Nothing gets past this one, and the kernel refuses code that cannot be reached.
+                    if rule.nodes.minor.is_none() && rule.access == ALL {
+                        break;
+                    }
+                }
+            }),
+        }
+    }
+
+    /// Adds one rule of a group: its minor number, then what it settles.
+    fn rule(&mut self, rule: &Rule) {
+        let access = i32::from(rule.access);
+        match (rule.access, rule.nodes.minor) {
+            (ALL, Some(minor)) => self.settle(op(JUMP_EQUAL, R5, 0, 0, minor.cast_signed()), rule.allow),
+            (ALL, None) => self.settle(op(JUMP, 0, 0, 0, 0), rule.allow),
+            (_, minor) if rule.allow => self.unless(R5, minor, |builder| {
+                builder.code.push(op(AND, R3, 0, 0, !access));
+                builder.settle(op(JUMP_EQUAL, R3, 0, 0, 0), true);
+            }),
+            (_, minor) => self.unless(R5, minor, |builder| {
+                builder.settle(op(JUMP_ANY_BIT, R3, 0, 0, access), false);
+            }),
+        }
+    }
+
+    /// Adds the endings: what is left falls through to the default; the other one only if something leads there.
+    fn finish(mut self, default: bool) -> Vec<Instruction> {
+        for allow in [default, !default] {
+            let end = self.code.len();
+            let mut reached = allow == default;
+            for &(from, _) in self.verdicts.iter().filter(|(_, verdict)| *verdict == allow) {
+                self.code[from].offset = distance(from, end);
+                reached = true;
+            }
+            if reached {
+                self.code.push(op(MOVE, R0, 0, 0, i32::from(allow)));
+                self.code.push(op(EXIT, 0, 0, 0, 0));
+            }
+        }
+        self.code
+    }
 }
 
 /// How far a jump at `from` goes to land on `to`.
@@ -161,6 +195,7 @@ mod tests {
                 MOVE_REGISTER => registers[to] = registers[from],
                 AND => registers[to] &= operand,
                 SHIFT_RIGHT => registers[to] >>= operand,
+                JUMP_EQUAL => jump(registers[to] == operand),
                 JUMP_NOT_EQUAL => jump(registers[to] != operand),
                 JUMP_ANY_BIT => jump(registers[to] & operand != 0),
                 JUMP => jump(true),
@@ -193,6 +228,13 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_kernel_takes_every_program(default: bool, list in prop::collection::vec(rule(), 0..12)) {
+            if rustix::process::geteuid().is_root() {
+                crate::sys::bpf::load_device_program(&program(&Rules { default, list }).unwrap(), [0; 16]).unwrap();
+            }
+        }
+
+        #[test]
         fn the_program_does_what_the_rules_mean(default: bool, list in prop::collection::vec(rule(), 0..12)) {
             let rules = Rules { default, list };
             let code = program(&rules).unwrap();
@@ -209,6 +251,6 @@ mod tests {
 
     #[test]
     fn the_default_list_is_short() {
-        assert!(program(&Rules::read(&[]).unwrap()).unwrap().len() < 64);
+        assert!(program(&Rules::read(&[]).unwrap()).unwrap().len() < 32);
     }
 }

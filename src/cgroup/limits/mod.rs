@@ -211,6 +211,19 @@ fn explain(write: &Write, folder: Option<&Path>, file: Option<&File>, errno: Err
         );
     };
     let path = folder.join(&*file.name);
+    let kernel_has = || match file::read_line(folder, "cgroup.controllers") {
+        Ok(words) => words.split(' ').any(|word| word == controller),
+        // A v1 hierarchy is there for its controllers.
+        Err(_) => file::exists(folder),
+    };
+    if errno == Errno::NOENT && kernel_has() {
+        let error = Error::new(format!("{field}: this kernel's {controller} controller has no {}", file.name));
+        return if file.name.contains("memsw") || file.name.contains("swap") {
+            error.hint("the kernel does not count swap: boot with swapaccount=1, or leave the field out")
+        } else {
+            error.hint("a newer kernel or another of its build options may have it")
+        };
+    }
     if errno == Errno::NOENT {
         let error = Error::new(format!(
             "{field}: the {controller} controller is not available in {}: there is no {}",

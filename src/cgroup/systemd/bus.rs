@@ -192,6 +192,10 @@ fn explain(error: &zbus::Error, what: String) -> Error {
     if text.contains("AccessDenied") || text.contains("authentication required") || text.contains("not been provided") {
         return said.hint("systemd asks for authentication: run as root, or as a user with an own systemd session");
     }
+    if ["ServiceUnknown", "NameHasNoOwner", "Spawn."].iter().any(|name| text.contains(name)) {
+        return said
+            .hint("a D-Bus bus answers, but systemd is not on it: use the cgroupfs driver (without --systemd-cgroup)");
+    }
     if text.contains("unknown property") {
         return said.hint(
             "this systemd is too old for one of the limits or annotations: use the cgroupfs driver, or leave it out",
