@@ -32,7 +32,6 @@ differences! {
     RLIMIT_TWICE: "runc 1.1 sets a limit twice where the specification asks for an error",
     JOIN_USER: "runc 1.1 wants uidMappings beside the path of a user namespace; later versions read the maps from it",
     CALLERS_UMASK: "runc 1.1 makes missing mount points with the umask of its caller",
-    SYSCTL_NAMED: "runc 1.1 names the path below /proc/sys, not the key",
     RECURSIVE_ATTRIBUTES: "runc 1.1 has the recursive attributes, but gives them up where the new mount API refuses a whole tree",
     IDMAP: "runc 1.1 has no idmapped mounts but those of the container's own user namespace",
     ROOT_PROPAGATION: "runc 1.1.5 sets linux.rootfsPropagation before the pivot, so that it does not hold for the new root",

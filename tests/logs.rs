@@ -82,7 +82,7 @@ fn the_text_format_has_time_level_and_msg() {
     let log = bundle.outside("log.txt");
     bundle.globals(["--log", log.to_str().unwrap(), "--log-format", "text"], ["state", "nobody"]).run().fails();
     let text = fs::read_to_string(&log).unwrap();
-    assert!(text.starts_with("time=\"") && text.contains("level=error msg=\"container does not exist\""), "{text}");
+    assert!(text.starts_with("time=\"") && text.contains("level=error msg=\"container does not exist"), "{text}");
     assert_eq!(text.lines().count(), 1, "{text}");
 }
 
