@@ -81,10 +81,9 @@ fn the_domainname_may_be_set_by_sysctl() {
 #[test]
 fn a_key_that_the_kernel_does_not_know_or_a_bad_value_is_named() {
     let bundle = Bundle::busybox("sysctl_unknown");
-    for (key, value, why) in [
-        ("net.no.such.key", "1", "no such file or directory"),
-        ("net.ipv4.ip_forward", "nonsense", "invalid argument"),
-    ] {
+    for (key, value, why) in
+        [("net.no.such.key", "1", "no such file or directory"), ("net.ipv4.ip_forward", "nonsense", "invalid argument")]
+    {
         bundle.config(|config| config["linux"]["sysctl"] = json!({ key: value }));
         bundle.run().fails().err_has(&key.replace('.', "/")).err_has(why);
         bundle.assert_clean();

@@ -97,9 +97,11 @@ impl Wire {
             ancillary.push(SendAncillaryMessage::ScmRights(fds));
         }
         let packet = [IoSlice::new(std::slice::from_ref(&tag)), IoSlice::new(&text)];
-        rustix::net::sendmsg(&self.0, &packet, &mut ancillary, SendFlags::NOSIGNAL)
-            .map(drop)
-            .context(|| "send to the other side of the container")
+        match rustix::net::sendmsg(&self.0, &packet, &mut ancillary, SendFlags::NOSIGNAL) {
+            // Whoever is waved through but is gone already has said why: that is still to be heard.
+            Err(Errno::PIPE) if matches!(message, Message::Proceed) => Ok(()),
+            other => other.map(drop).context(|| "send to the other side of the container"),
+        }
     }
 
     /// One more owner of this end.
@@ -134,8 +136,9 @@ impl Wire {
         let received = loop {
             let buffer = &mut [IoSliceMut::new(&mut packet)];
             match rustix::net::recvmsg(&self.0, buffer, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => {}
-                Err(Errno::CONNRESET) => return Ok(None),
+                // The other side closed without having read all of ours. That is told once and before its own last
+                // words, which are still in the queue; after them comes an ordinary end.
+                Err(Errno::INTR | Errno::CONNRESET) => {}
                 other => break other.context(|| "receive from the other side of the container")?.bytes,
             }
         };
@@ -218,6 +221,24 @@ mod tests {
         assert!(matches!(outside.receive().unwrap(), Some(Message::Console(_))));
         drop(inside);
         assert!(outside.receive().unwrap().is_none());
+    }
+
+    #[test]
+    fn last_words_are_heard_although_nobody_listened_any_more() {
+        for sends_before in [true, false] {
+            let (inside, outside) = Wire::pair().unwrap();
+            if sends_before {
+                outside.send(&Message::Proceed).unwrap();
+            }
+            inside.send(&Message::Failed(Error::new("why"))).unwrap();
+            drop(inside);
+            if !sends_before {
+                outside.send(&Message::Proceed).unwrap();
+            }
+            let Some(Message::Failed(error)) = outside.receive().unwrap() else { panic!("not heard") };
+            assert_eq!(error.to_string(), "why");
+            assert!(outside.receive().unwrap().is_none());
+        }
     }
 
     #[test]
