@@ -39,6 +39,7 @@ done
 out=$root/target/bench
 tools=$root/scripts/bench
 
+case $mode in instructions | trace) without+='runc youki ' ;; esac # they look at myrt alone
 wanted() { [[ $without != *" $1 "* ]]; }
 
 # ---- set-up: as whoever calls, then once more as root in a mount namespace of its own
@@ -255,28 +256,31 @@ count_syscalls() {
     say "by call: $out/syscalls-NAME.txt"
 }
 
-# The program of a container cannot be traced into (it lives in other namespaces), and need not be: the code is ours up to
-# the exec.
+# Commands without a clone: valgrind follows none into other namespaces, and older ones lack some newer system calls.
 count_instructions() {
     local verb
     pure_v2
     runtime myrt create -b "$work/default" bench-count </dev/null >/dev/null
     busy=("myrt bench-count")
-    for verb in state start; do
-        valgrind --tool=callgrind --callgrind-out-file="$out/callgrind-$verb.out" "${binary[myrt]}" --root "$work/state/myrt" \
-            "$verb" bench-count 2>"$work/said" >/dev/null || { cat "$work/said" >&2; die "valgrind could not run myrt $verb"; }
-        printf 'myrt %-8s %12s user instructions\n' "$verb" "$(sed -n 's/.*Collected : //p' "$work/said")"
+    for verb in --version "state bench-count" "start bench-count"; do
+        # shellcheck disable=SC2086 # the verb and its argument
+        if valgrind --tool=callgrind --callgrind-out-file="$out/callgrind.${verb%% *}" "${binary[myrt]}" \
+            --root "$work/state/myrt" $verb 2>"$work/said" >/dev/null; then
+            printf 'myrt %-10s %12s user instructions\n' "${verb%% *}" "$(sed -n 's/.*Collected : //p' "$work/said")"
+        else
+            printf 'myrt %-10s not counted: %s\n' "${verb%% *}" "$(grep -v '^[-=]' "$work/said" | tail -n 1)"
+        fi
     done
-    say "by function: callgrind_annotate $out/callgrind-state.out (build with --config profile.release.strip=false for names)"
+    say "by function: callgrind_annotate $out/callgrind.state (for names: cargo build --release --config profile.release.strip=false)"
 }
 
 draw_trace() {
     local i
     pure_v2
-    for i in 1 2 3 4 5; do # the last of a few: the first pays for cold caches
-        runtime myrt --trace "$out/trace.json" run -b "$work/default" bench-trace </dev/null
+    for i in 1 2 3 4 5 6 7 8 9; do
+        runtime myrt --trace "$work/trace-$i.json" run -b "$work/default" bench-trace </dev/null
     done
-    python3 "$tools/report.py" waterfall "$out/trace.json" "$out/waterfall.svg"
+    python3 "$tools/report.py" waterfall "$work"/trace-?.json "$out/waterfall.svg"
 }
 
 case $mode in

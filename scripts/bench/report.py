@@ -2,7 +2,8 @@
 """Turns what bench.sh measured into a table, JSON and pictures.
 
   report.py report RUNS.csv FACTS.csv FOLDER     table to stdout; FOLDER/bench.json, FOLDER/ratios.svg
-  report.py waterfall TRACE.json FILE.svg        a trace in the Chrome trace-event format as a picture
+  report.py waterfall TRACE.json… FILE.svg       a trace in the Chrome trace-event format as a picture; of several, the
+                                                 one of median length, which is kept beside the picture
 
 RUNS.csv has a row a run: case, contender, round, microseconds, peak_kib; FACTS.csv rows of kind, contender, value, of.
 Rows of one case and round were measured beside each other: ratios and differences are taken within the round, then the
@@ -207,16 +208,31 @@ def report(runs, facts, folder):
     print(f"numbers: {runs}, {folder / 'bench.json'}")
 
 
-def waterfall(trace, path):
+def length(steps):
+    return max(e["ts"] + e["dur"] for e in steps) - min(e["ts"] for e in steps)
+
+
+def waterfall(*files):
     """One row a step, in the order of their beginnings, under one heading a thread; times run to the right."""
-    text = json.loads(pathlib.Path(trace).read_text())
-    events = text["traceEvents"] if isinstance(text, dict) else text
+    *traces, path = files
+    found = []
+    for trace in traces:
+        text = pathlib.Path(trace).read_text()
+        events = json.loads(text)
+        events = events["traceEvents"] if isinstance(events, dict) else events
+        steps = sorted((e for e in events if e.get("ph") == "X"), key=lambda e: (e["ts"], -e["dur"]))
+        if not steps:
+            sys.exit(f"{trace}: no complete events (ph X) in it")
+        found.append((length(steps), text, events, steps))
+    found.sort(key=lambda one: one[0])
+    _, text, events, steps = found[len(found) // 2]
+    if len(traces) > 1:
+        kept = pathlib.Path(path).with_name("trace.json")
+        kept.write_text(text)
+        print(f"trace: {kept}")
     names = {(e["pid"], e["tid"]): e["args"]["name"] for e in events if e.get("ph") == "M" and e["name"] == "thread_name"}
-    steps = sorted((e for e in events if e.get("ph") == "X"), key=lambda e: (e["ts"], -e["dur"]))
-    if not steps:
-        sys.exit(f"{trace}: no complete events (ph X) in it")
     begin = min(e["ts"] for e in steps)
-    end = max(e["ts"] + e["dur"] for e in steps)
+    end = begin + length(steps)
     left, right, top, step = 230, 1180, 70, 17
     rows = collections.OrderedDict()
     for event in steps:
@@ -246,7 +262,10 @@ def waterfall(trace, path):
     picture.save(path)
 
 
-VERBS = {"report": (report, 3), "waterfall": (waterfall, 2)}
-if len(sys.argv) < 2 or sys.argv[1] not in VERBS or len(sys.argv) - 2 != VERBS[sys.argv[1]][1]:
-    sys.exit(__doc__)
-VERBS[sys.argv[1]][0](*sys.argv[2:])
+match sys.argv[1:]:
+    case ["report", runs, facts, folder]:
+        report(runs, facts, folder)
+    case ["waterfall", _, _, *_]:
+        waterfall(*sys.argv[2:])
+    case _:
+        sys.exit(__doc__)
