@@ -1,9 +1,10 @@
 //! What happens is told here: records in runc's two formats when a caller names a log file, lines for people otherwise.
 //!
-//! Owns where a record goes and how it looks. An error is recorded once, by `main`. The file is opened at the first
-//! record, in append mode: a start that has nothing to say pays nothing for it.
+//! Owns where a record goes and how it looks. An error is recorded once, by `main`. The file is opened for each record:
+//! a descriptor that stayed open could be taken for one that the caller hands on (`--preserve-fds`).
 
 use std::fmt::Display;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -70,9 +71,16 @@ static LOG: Mutex<Log> =
     Mutex::new(Log { settings: Settings { file: None, format: Format::Text, level: Level::Info }, relay: None });
 
 /// Says where records go from now on. A relative file name is taken from the working folder of this moment.
-pub fn configure(mut settings: Settings) {
-    settings.file = settings.file.map(|file| std::path::absolute(&file).unwrap_or(file));
+///
+/// # Errors
+/// Where the file cannot be opened: better said now than when something is to be recorded.
+pub fn configure(mut settings: Settings) -> Result<()> {
+    if let Some(file) = &mut settings.file {
+        *file = std::path::absolute(&*file).context(|| format!("--log {file:?}"))?;
+        open(file)?;
+    }
     lock().settings = settings;
+    Ok(())
 }
 
 /// From now on this process hands its records to `relay`. A container's init does so before it leaves the host's mount
@@ -151,10 +159,13 @@ fn line(format: Format, level: Level, text: &str, time: &str) -> String {
 
 /// Appends with one write, so that records of two processes never mix.
 fn append(file: &Path, line: &str) -> Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let fd = rustix::fs::open(file, flags, Mode::from(0o644)).context(|| format!("open the log {file:?}"))?;
-    rustix::io::write(&fd, line.as_bytes()).context(|| format!("write the log {file:?}"))?;
+    rustix::io::write(open(file)?, line.as_bytes()).context(|| format!("write the log {file:?}"))?;
     Ok(())
+}
+
+fn open(file: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::CLOEXEC | OFlags::NOCTTY;
+    rustix::fs::open(file, flags, Mode::from(0o644)).context(|| format!("open the log {file:?}"))
 }
 
 /// A closed stderr is nobody's failure.

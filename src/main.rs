@@ -31,7 +31,8 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
 
 fn run(words: Vec<OsString>) -> Result<u8> {
     let (global, words) = cli::global(words.into_iter().skip(1))?;
-    log::configure(global.log_settings());
+    log::configure(global.log_settings())?;
+    log::debug(|| format!("{} asked for {words:?}", cli::version().replace('\n', " ")));
     match cli::command(commands::ALL, &global, words)? {
         Request::Print(text) => commands::output::print(&text).map(|()| 0),
         Request::Run(command, parsed) => {
