@@ -93,7 +93,6 @@ impl<'a> Door<'a> {
         }
         labels::apparmor(process.apparmor_profile.as_deref(), proc)?;
         labels::selinux(process.selinux_label.as_deref(), proc)?;
-        schedule::bind_to(process.affinity_final.as_deref(), "process.execCPUAffinity.final")?;
         own_streams(process)?;
         // A folder that only root may enter, or that only the user may enter: one of the two attempts opens it.
         let entered = enter_cwd(dress);

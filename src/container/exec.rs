@@ -336,6 +336,8 @@ impl Exec<'_> {
             wire.send(&Message::Console(terminal.master))?;
             terminal::attach(&terminal.slave)?;
         }
+        // For exec alone: the specification keeps the container's first process out of it.
+        security::schedule::bind_to(self.process.affinity_final.as_deref(), "process.execCPUAffinity.final")?;
         let dress = Dress {
             process: &self.process,
             personality: self.personality,

@@ -43,7 +43,9 @@ pub fn open(root: &Beneath, process: &Process) -> Result<Terminal> {
     }
     rustix::pty::unlockpt(&master).context(what)?;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).context(what)?;
-    if let Some((rows, columns)) = process.console_size {
+    // Before the program looks: that of config.json, or that of the caller's terminal.
+    let callers = || rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok().map(|size| (size.ws_row, size.ws_col));
+    if let Some((rows, columns)) = process.console_size.or_else(callers) {
         set_size(&master, rows, columns).context(what)?;
     }
     Ok(Terminal { master, slave })
