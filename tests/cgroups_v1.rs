@@ -242,6 +242,7 @@ fn the_freezer_freezes_every_process() {
 
 #[test]
 fn one_that_is_frozen_from_outside_is_paused() {
+    only_for_myrt!(FROZEN_OUTSIDE);
     if !has("freezer") {
         return;
     }

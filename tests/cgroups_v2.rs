@@ -201,7 +201,6 @@ fn a_unified_key_that_is_no_file_name_is_refused() {
 
 #[test]
 fn a_limit_without_its_controller_is_refused_in_words() {
-    only_for_myrt!(MISSING_CONTROLLER);
     if has("memory") {
         return;
     }

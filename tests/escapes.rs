@@ -110,10 +110,12 @@ fn cve_2019_5736_the_binary_is_not_overwritten_during_exec() {
     for _ in 0..6 {
         for program in ["/bin/true", "/bin/entry", "/bin/shebang", "/proc/self/exe"] {
             // What that runs is of no interest: whatever it is, the binary must stay as it is.
-            bundle.exec([program, "--version"]);
+            // A shell starts it: that it may find its binary busy is the subject of another test.
+            bundle.exec_command([program, "--version"]).by(["/bin/sh", "-c", "exec \"$@\"", "sh"]).run();
         }
     }
     bundle.file("stop", "");
+    crate::util::until("the attacker gives up", || watch.out().contains("done").then_some(()));
     bundle.until_status("stopped");
     assert!(!watch.out().contains("WRITTEN"), "{watch}");
     assert!(fs::read(&binary).unwrap() == before, "the runtime's binary was changed");
@@ -137,10 +139,11 @@ fn cve_2019_5736_the_binary_is_not_overwritten_by_an_entrypoint_that_leads_to_it
     for program in ["/bin/entry", "/bin/shebang", "/proc/self/exe"] {
         for _ in 0..3 {
             hostile.args([program, "--version"]);
-            run_or_refuse(&hostile);
+            hostile.run_command().by(["/bin/sh", "-c", "exec \"$@\"", "sh"]).run();
         }
     }
     attacker.file("stop", "");
+    crate::util::until("the attacker gives up", || watch.out().contains("done").then_some(()));
     attacker.until_status("stopped");
     assert!(!watch.out().contains("WRITTEN"), "{watch}");
     assert!(fs::read(&binary).unwrap() == before, "the runtime's binary was changed");
@@ -161,6 +164,29 @@ fn cve_2019_5736_what_an_entrypoint_of_proc_self_exe_sees_cannot_be_written() {
         bundle.exec(["true"]);
     }
     assert!(fs::read(&binary).unwrap() == before);
+}
+
+#[test]
+fn cve_2019_5736_the_binary_is_not_kept_from_running_by_who_asks_to_write_to_it() {
+    only_for_myrt!(BUSY_BINARY);
+    let bundle = Bundle::busybox("cve_5736_busy");
+    let binary = bundle.runs_a_copy();
+    bundle.with_probe().args(["probe", "hammer", "/stop"]).config(|config| {
+        config.capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_DAC_READ_SEARCH", "CAP_SYS_ADMIN"]);
+    });
+    let watch = bundle.run_detached();
+    crate::util::until("the attacker watches", || watch.out().contains("watching").then_some(()));
+    for _ in 0..50 {
+        if watch.out().contains("held") {
+            break;
+        }
+        bundle.exec_command(["/proc/self/exe", "--version"]).by(["/bin/sh", "-c", "exec \"$@\"", "sh"]).run();
+    }
+    let script = "n=0; while [ $n -lt 200 ]; do \"$1\" --version > /dev/null || exit 1; n=$((n + 1)); done";
+    let output = TestCommand::shell(script, [binary.display()]).run();
+    bundle.file("stop", "");
+    crate::util::until("the attacker gives up", || watch.out().contains("done").then_some(()));
+    output.ok();
 }
 
 #[test]

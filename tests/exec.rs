@@ -330,7 +330,6 @@ fn many_at_once_all_succeed() {
 
 #[test]
 fn a_sub_cgroup_can_be_named() {
-    only_for_myrt!(EXEC_CGROUP);
     let bundle = Bundle::busybox("exec_cgroup");
     bundle.sleeps().run_detached();
     let folders: Vec<_> = bundle.cgroups().into_iter().map(|folder| folder.join("below")).collect();

@@ -90,7 +90,6 @@ fn the_program_survives_a_runtime_in_the_foreground_that_is_killed() {
 
 #[test]
 fn a_delete_killed_at_any_moment_can_be_repeated() {
-    only_for_myrt!(KILLED_CREATE);
     let bundle = Bundle::busybox("kill_delete");
     bundle.sleeps().run_detached();
     let begun = Instant::now();

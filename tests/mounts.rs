@@ -207,7 +207,6 @@ fn recursive_attributes_reach_what_is_mounted_below() {
 
 #[test]
 fn nosymfollow_is_set() {
-    only_for_myrt!(SPEC_1_3);
     let bundle = Bundle::busybox("nosymfollow");
     bundle.config(|config| config.mount(tmpfs("/mnt", &["nosymfollow"])));
     bundle.sh("echo x > /mnt/file; ln -s file /mnt/link; cat /mnt/file; cat /mnt/link || echo refused");

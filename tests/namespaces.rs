@@ -284,7 +284,6 @@ fn ipc_objects_of_the_host_are_not_seen() {
 
 #[test]
 fn a_mount_namespace_is_joined_by_path() {
-    only_for_myrt!(JOIN_MOUNT);
     let first = Bundle::busybox("mntns_first");
     first.sleeps().run_detached();
     let second = first.another("mntns_second");

@@ -147,7 +147,6 @@ fn run_in_the_foreground_deletes_its_container() {
 
 #[test]
 fn keep_leaves_a_stopped_container() {
-    only_for_myrt!(RUN_KEEP);
     let bundle = Bundle::busybox("keep");
     bundle.sh("exit 3");
     bundle.command(["run", "--keep", "-b", bundle.dir.to_str().unwrap(), &bundle.id]).run().code(3);

