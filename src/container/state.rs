@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::Result;
 use crate::plan::{NamespaceKind, Plan, spec};
+use crate::namespaces::id_helpers::user_name;
 use crate::security::rdt;
 
 /// The state file. Everything that a delete needs stands here before it is made.
@@ -142,7 +144,7 @@ impl State {
             rootfs: self.rootfs.clone(),
             created: self.created.clone(),
             annotations: self.annotations.clone(),
-            owner: owner_name(self.owner),
+            owner: user_name(self.owner),
         }
     }
 
@@ -158,8 +160,12 @@ impl Process {
     /// `None` where there is no such process, or it has ended and only its parent has not looked yet.
     pub fn of(pid: Pid) -> Option<Self> {
         let pid = pid.as_raw_nonzero().get();
-        let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
-        let (state, started) = parse_stat(&stat)?;
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(CWD, format!("/proc/{pid}/stat"), flags, Mode::empty()).ok()?;
+        // One line of numbers and a name of at most 64 bytes: it comes whole with one read.
+        let mut stat = [0; 1024];
+        let length = rustix::io::read(&file, &mut stat).ok()?;
+        let (state, started) = parse_stat(&stat[..length])?;
         (state != b'Z' && state != b'X').then_some(Self { pid, started })
     }
 
@@ -178,17 +184,6 @@ fn parse_stat(stat: &[u8]) -> Option<(u8, u64)> {
     let state = *fields.next()?.as_bytes().first()?;
     // Field 3 was the state; field 22 is the start time.
     Some((state, fields.nth(22 - 4)?.parse().ok()?))
-}
-
-/// The name of a user by /etc/passwd of the host; the number where it has none.
-fn owner_name(uid: u32) -> String {
-    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let name = passwd.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)?.parse() == Ok(uid)).then(|| name.to_owned())
-    });
-    name.unwrap_or_else(|| uid.to_string())
 }
 
 #[cfg(test)]

@@ -137,15 +137,9 @@ fn capabilities(spec: Option<&spec::Capabilities>, field: &str, warnings: &mut V
             bail!("{field}.capabilities.{name}: {missing} must be in {of} as well (capabilities(7))");
         }
     }
-    // PR_CAP_AMBIENT_RAISE refuses the others. Callers that cleared the inheritable set for CVE-2022-24769 leave some.
-    let lost = sets.ambient & !(sets.permitted & sets.inheritable);
-    if lost != 0 {
-        let names = capability::names(lost);
-        warnings.push(format!(
-            "{field}.capabilities.ambient: {names} cannot be ambient without being permitted and inheritable"
-        ));
-        sets.ambient &= !lost;
-    }
+    // PR_CAP_AMBIENT_RAISE refuses the others. Callers that cleared the inheritable set for CVE-2022-24769 leave some at
+    // every start, and no runtime mentions it.
+    sets.ambient &= sets.permitted & sets.inheritable;
     Ok(sets)
 }
 
@@ -218,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_and_impossible_capabilities_are_left_out_with_a_warning() {
+    fn unknown_and_impossible_capabilities_are_left_out() {
         let process = plan(serde_json::json!({"capabilities": {
             "bounding": ["CAP_KILL", "CAP_FROM_THE_FUTURE"], "permitted": ["kill"], "ambient": ["CAP_KILL"],
         }}))
@@ -226,7 +220,7 @@ mod tests {
         assert_eq!(process.capabilities.bounding, 1 << 5);
         assert_eq!(process.capabilities.permitted, 1 << 5);
         assert_eq!(process.capabilities.ambient, 0);
-        assert_eq!(process.warnings.len(), 2);
+        assert_eq!(process.warnings.len(), 1);
     }
 
     #[test]
