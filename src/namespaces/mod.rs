@@ -12,7 +12,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{IdMap, NamespaceKind, Namespaces, Plan};
-use crate::sys::{nsfs, procfs::ProcFs};
+use crate::sys::{clone, nsfs, procfs::ProcFs};
 
 pub mod id_helpers;
 mod id_maps;
@@ -209,7 +209,7 @@ pub fn unshare_time(namespaces: &Namespaces, proc: &ProcFs) -> Result<()> {
     if namespaces.time_offsets.is_empty() {
         return Ok(());
     }
-    nsfs::unshare(NamespaceKind::Time.flag()).context(|| "linux.timeOffsets: unshare a time namespace")?;
+    clone::unshare(NamespaceKind::Time.flag()).context(|| "linux.timeOffsets: unshare a time namespace")?;
     let mut text = String::new();
     for (clock, seconds, nanoseconds) in &namespaces.time_offsets {
         let _ = writeln!(text, "{clock} {seconds} {nanoseconds}");
@@ -231,7 +231,7 @@ pub fn unshare_cgroup(namespaces: &Namespaces) -> Result<()> {
     if !namespaces.creates(NamespaceKind::Cgroup) {
         return Ok(());
     }
-    nsfs::unshare(NamespaceKind::Cgroup.flag()).context(|| "linux.namespaces: unshare a cgroup namespace")
+    clone::unshare(NamespaceKind::Cgroup.flag()).context(|| "linux.namespaces: unshare a cgroup namespace")
 }
 
 /// Sets `hostname` and `domainname`. The plan has seen to it that the UTS namespace is the container's.

@@ -213,7 +213,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return None;
         }
-        nsfs::unshare(libc::CLONE_NEWNET as u64).unwrap();
+        clone::unshare(libc::CLONE_NEWNET as u64).unwrap();
         let mut socket = NetlinkSocket::new();
         let mut request = rt_link::Request::new().set_create().op_newlink_do(&link_header(0));
         let c_name = CString::new(name).unwrap();
@@ -278,7 +278,7 @@ mod tests {
         if !rustix::process::geteuid().is_root() {
             return;
         }
-        nsfs::unshare(libc::CLONE_NEWNET as u64).unwrap();
+        clone::unshare(libc::CLONE_NEWNET as u64).unwrap();
         let mut socket = NetlinkSocket::new();
         assert_eq!(link(&mut socket, "lo").unwrap().ifi_flags & libc::IFF_UP as u32, 0);
         crate::net::loopback_up().unwrap();
