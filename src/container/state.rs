@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::cgroup;
 use crate::error::Result;
-use crate::plan::{NamespaceKind, Plan, spec};
 use crate::namespaces::id_helpers::user_name;
+use crate::plan::{NamespaceKind, Plan, spec};
 use crate::security::rdt;
 
 /// The state file. Everything that a delete needs stands here before it is made.

@@ -11,7 +11,7 @@ use std::path::Path;
 use rustix::io::Errno;
 use serde::de::DeserializeOwned;
 
-use super::spec;
+use super::{json_path, spec};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -79,28 +79,16 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Parses fast; only when that fails, parses again and keeps track of the field.
+/// Parses; what is wrong comes with file, line, column and field, in one line.
 fn parse_json<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Result<T> {
-    serde_json::from_slice(bytes).map_err(|error| locate::<T>(bytes, file).unwrap_or_else(|| refusal(file, "", &error)))
-}
-
-/// The failure with its field; none if the second parse is content, which leaves what follows the JSON value.
-fn locate<T: DeserializeOwned>(bytes: &[u8], file: &str) -> Option<Error> {
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    let error = serde_path_to_error::deserialize::<_, T>(&mut deserializer).err()?;
-    let field = error.path().to_string();
-    Some(refusal(file, &field, error.inner()))
-}
-
-/// One line: file, line, column, field, what is wrong.
-fn refusal(file: &str, field: &str, error: &serde_json::Error) -> Error {
-    let (line, column) = (error.line(), error.column());
-    let text = error.to_string();
-    let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
-    // A path that ends in the middle of a key has a `?` there.
-    let field = field.trim_end_matches('?').trim_end_matches('.');
-    let field = if field.is_empty() { String::new() } else { format!("{field}: ") };
-    Error::new(format!("{file}, line {line} column {column}: {field}{what}"))
+    serde_json::from_slice(bytes).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        let text = error.to_string();
+        let what = text.strip_suffix(&format!(" at line {line} column {column}")).unwrap_or(&text);
+        let field = json_path::at(bytes, line, column);
+        let field = if field.is_empty() { field } else { field + ": " };
+        Error::new(format!("{file}, line {line} column {column}: {field}{what}"))
+    })
 }
 
 /// A missing file, with the command that makes one where the bundle itself exists.

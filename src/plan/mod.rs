@@ -15,6 +15,7 @@ mod cpulist;
 pub mod example;
 pub mod hooks;
 pub mod id;
+mod json_path;
 mod limits;
 pub mod load;
 pub mod memory;
