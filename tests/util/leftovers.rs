@@ -43,6 +43,11 @@ pub fn sweep(marker: &str, cgroup: &str, folder: &Path) {
     for (pid, _) in processes(marker) {
         let _ = kill_process(pid, Signal::KILL);
     }
+    // A frozen process cannot die in any hierarchy, so all are thawed before the first is emptied.
+    for folder in cgroups(cgroup) {
+        let _ = fs::write(folder.join("freezer.state"), "THAWED");
+        let _ = fs::write(folder.join("cgroup.freeze"), "0");
+    }
     for folder in cgroups(cgroup) {
         sweep_cgroup(&folder);
     }
@@ -52,10 +57,6 @@ pub fn sweep(marker: &str, cgroup: &str, folder: &Path) {
 }
 
 fn sweep_cgroup(folder: &Path) {
-    for state in ["freezer.state", "cgroup.freeze"] {
-        let thawed = if state == "freezer.state" { "THAWED" } else { "0" };
-        let _ = fs::write(folder.join(state), thawed);
-    }
     for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
         sweep_cgroup(&entry.path());
     }
