@@ -48,6 +48,34 @@ fn the_whole_life_cycle_works_and_leaves_no_cgroup() {
 }
 
 #[test]
+fn root_of_a_user_namespace_owns_the_cgroup_it_may_write() {
+    let bundle = Bundle::on_v2("v2_owner");
+    bundle.open_to_all();
+    bundle.sh("mkdir /sys/fs/cgroup/below && echo 1 > /sys/fs/cgroup/below/cgroup.procs && echo moved; sleep 1000");
+    let with_option = |option: &str| {
+        bundle.config(|config| {
+            config.user_namespace(100_000, 65536);
+            config.namespace("cgroup");
+            let mounts = config["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["destination"] != "/sys/fs/cgroup");
+            let mount = json!({ "destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup",
+                "options": ["nosuid", "noexec", "nodev", option] });
+            mounts.push(mount);
+        });
+    };
+    use std::os::unix::fs::MetadataExt as _;
+    let owner = |name: &str| fs::metadata(folder(&bundle).join(name)).unwrap().uid();
+    with_option("rw");
+    bundle.run_detached();
+    until("it has moved itself", || folder(&bundle).join("below").exists().then_some(()));
+    assert_eq!((owner(""), owner("cgroup.procs")), (100_000, 100_000));
+    bundle.delete_force().ok();
+    with_option("ro");
+    bundle.run_detached();
+    assert_eq!((owner(""), owner("cgroup.procs")), (0, 0));
+}
+
+#[test]
 fn exec_lands_in_the_same_cgroup() {
     let bundle = Bundle::on_v2("v2_exec");
     bundle.sleeps().run_detached();

@@ -163,6 +163,15 @@ pub(super) fn explain_refusal(tree: &Tree, errno: Errno) -> Error {
     }
 }
 
+/// What an ordinary user is told whose container gets no cgroup at all; `lost` is a limit that was asked for.
+pub(super) fn run_without(lost: Option<String>, refused: &Error) -> String {
+    let limits = lost.map_or_else(|| "limits".to_owned(), |field| format!("limits ({field})"));
+    format!(
+        "the container runs without a cgroup of its own, so without {limits}, statistics and pause: {refused} ({})",
+        super::limits::NOT_DELEGATED
+    )
+}
+
 /// Refuses limits for a container that has no cgroup at all.
 pub(super) fn refuse_limit(field: Option<String>, record: &Record) -> Result<()> {
     match field {

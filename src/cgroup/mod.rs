@@ -66,7 +66,7 @@ struct Gate {
 impl Cgroup {
     /// Makes the cgroups of a record, with their limits and device rules; what was made goes away again on failure. With
     /// the systemd driver nothing is made yet, only checked: [`Cgroup::adopt`] follows. An ordinary user without the right
-    /// to make any gets a container without, and a warning, unless limits or a path were asked for.
+    /// to make any gets a container without, and one warning, which names a limit that is lost by it.
     ///
     /// # Errors
     /// Where a limit cannot be had, or the cgroup is another's.
@@ -76,15 +76,22 @@ impl Cgroup {
         let rules = devices::Rules::read(&resources.devices)?;
         this.warnings.append(&mut writes.warnings);
         match record.driver {
+            Driver::Disabled if record.rootless => {
+                this.warnings
+                    .extend(writes.matters().map(|field| format!("{field} is not set: there is no cgroup for it")));
+            }
             Driver::Disabled => make::refuse_limit(writes.matters(), record)?,
             Driver::Systemd => systemd::check(record, resources)?,
             Driver::Cgroupfs => {
                 let mut made = make::Made::default();
-                if this.make(&mut made)? {
-                    writes = limits::writes(resources, &this.record)?;
-                    if this.record.trees.is_empty() {
-                        make::refuse_limit(writes.matters(), record)?;
+                let refused = this.make(&mut made)?;
+                match refused {
+                    Some(refused) if this.record.trees.is_empty() => {
+                        this.warnings.push(make::run_without(writes.matters(), &refused));
+                        return Ok(this);
                     }
+                    Some(_) => writes = limits::writes(resources, &this.record)?,
+                    None => {}
                 }
                 writes.apply(record.rootless)?;
                 this.open_doors()?;
@@ -95,9 +102,8 @@ impl Cgroup {
         Ok(this)
     }
 
-    /// Makes the folders. Hierarchies that an ordinary user may not write to are left out; whether there were any is said.
-    fn make(&mut self, made: &mut make::Made) -> Result<bool> {
-        let lenient = self.record.rootless && !self.record.explicit;
+    /// Makes the folders. Hierarchies that an ordinary user may not write to are left out; the first refusal is given back.
+    fn make(&mut self, made: &mut make::Made) -> Result<Option<Error>> {
         let mut refused = None;
         let mut kept = Vec::new();
         for tree in std::mem::take(&mut self.record.trees) {
@@ -108,20 +114,17 @@ impl Cgroup {
                     }
                     kept.push(tree);
                 }
-                Err(error) if lenient && matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) => {
+                Err(error)
+                    if self.record.rootless
+                        && matches!(error.errno(), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS)) =>
+                {
                     refused.get_or_insert(error);
                 }
                 Err(error) => return Err(error),
             }
         }
         self.record.trees = kept;
-        if let (Some(error), true) = (&refused, self.record.trees.is_empty()) {
-            self.warnings.push(format!(
-                "the container runs without a cgroup of its own, so without limits, statistics and pause: {error} ({})",
-                limits::NOT_DELEGATED
-            ));
-        }
-        Ok(refused.is_some())
+        Ok(refused)
     }
 
     /// Opens what a child enters by.
@@ -319,6 +322,8 @@ impl Cgroup {
             let path = folder.join(name);
             match rustix::fs::chown(&path, uid, gid) {
                 Ok(()) | Err(Errno::NOENT) => {}
+                // An ordinary user gives away only what it gives to itself.
+                Err(Errno::PERM) if self.record.rootless => return Ok(()),
                 Err(errno) => return Err(errno).context(|| format!("give {} to the container", path.display())),
             }
         }

@@ -30,7 +30,8 @@ pub(super) fn kill(record: &Record, signal: Signal) -> Result<()> {
     if let (Signal::KILL, Some(tree)) = (signal, record.v2()) {
         // Since Linux 5.14: the kernel does it, nothing forks away from it, frozen or not.
         match file::write(&tree.folder(), "cgroup.kill", "1") {
-            Ok(()) => return Ok(()),
+            // Killed, but a process in a frozen v1 cgroup does not get to die.
+            Ok(()) => return if v1_frozen(record)? { set_frozen(record, false) } else { Ok(()) },
             Err(Errno::NOENT) if !file::exists(&tree.folder()) => return Ok(()),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).context(|| format!("write 1 to {}/cgroup.kill", tree.folder().display())),
@@ -41,8 +42,8 @@ pub(super) fn kill(record: &Record, signal: Signal) -> Result<()> {
     let paused = is_frozen(record)?;
     let froze = !paused && set_frozen(record, true).is_ok();
     let result = signal_all(record, signal);
-    // v1 does not let a frozen process die.
-    if froze || (paused && signal == Signal::KILL && record.v2().is_none()) {
+    // v1 does not let a frozen process die, and v2 has let go of what was killed.
+    if froze || (paused && signal == Signal::KILL) {
         set_frozen(record, false)?;
     }
     result
@@ -69,35 +70,42 @@ fn signal_all(record: &Record, signal: Signal) -> Result<()> {
     Ok(())
 }
 
-/// Whether the container is frozen.
+/// Whether the container is frozen, in either way: on a hybrid host others may use the one or the other.
 pub(super) fn is_frozen(record: &Record) -> Result<bool> {
-    let (folder, name, frozen) = match freezer(record) {
-        Some((tree, true)) => (tree.folder(), "cgroup.freeze", "1"),
-        Some((tree, false)) => (tree.folder(), "freezer.state", "FROZEN"),
-        None => return Ok(false),
-    };
-    match file::read(&folder, name) {
-        // FREEZING counts as well: it was asked for.
-        Ok(text) => Ok(text.trim() == frozen || text.trim() == "FREEZING"),
+    Ok(v1_frozen(record)? || v2_frozen(record)?)
+}
+
+fn v1_frozen(record: &Record) -> Result<bool> {
+    // FREEZING counts as well: it was asked for.
+    record.v1("freezer").map_or(Ok(false), |tree| says(tree, "freezer.state", &["FROZEN", "FREEZING"]))
+}
+
+fn v2_frozen(record: &Record) -> Result<bool> {
+    record.v2().map_or(Ok(false), |tree| says(tree, "cgroup.freeze", &["1"]))
+}
+
+/// Whether a file holds one of these words. One that is gone holds none.
+fn says(tree: &Tree, name: &str, words: &[&str]) -> Result<bool> {
+    let folder = tree.folder();
+    match file::read_line(&folder, name) {
+        Ok(text) => Ok(words.contains(&text.as_str())),
         Err(Errno::NOENT | Errno::NODEV) => Ok(false),
         Err(errno) => Err(errno).context(|| format!("read {}/{name}", folder.display())),
     }
 }
 
-/// Freezes or thaws the container and waits until it is so.
+/// Freezes or thaws the container and waits until it is so. Where there is a v1 freezer it is the one to use, since on such
+/// a host it is where everybody looks; a thaw lets go of both.
 pub(super) fn set_frozen(record: &Record, frozen: bool) -> Result<()> {
-    match freezer(record) {
-        Some((tree, true)) => freeze_v2(tree, frozen),
-        Some((tree, false)) => freeze_v1(tree, frozen),
-        None => Err(Error::new("the container has no cgroup that can be frozen")
+    match (record.v1("freezer"), record.v2()) {
+        (Some(tree), v2) => {
+            freeze_v1(tree, frozen)?;
+            v2.filter(|_| !frozen && v2_frozen(record).unwrap_or(false)).map_or(Ok(()), |tree| freeze_v2(tree, false))
+        }
+        (None, Some(tree)) => freeze_v2(tree, frozen),
+        (None, None) => Err(Error::new("the container has no cgroup that can be frozen")
             .hint("it was made without cgroups, or the host has no freezer controller")),
     }
-}
-
-/// Where the container is frozen, and whether in the v2 way. v2 is preferred on hybrid hosts: it tells when it is done, and
-/// what is frozen can still be killed.
-fn freezer(record: &Record) -> Option<(&Tree, bool)> {
-    record.v2().map(|tree| (tree, true)).or_else(|| record.v1("freezer").map(|tree| (tree, false)))
 }
 
 fn freeze_v2(tree: &Tree, frozen: bool) -> Result<()> {

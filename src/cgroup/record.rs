@@ -50,9 +50,6 @@ pub struct Record {
     pub(super) unit: Option<Unit>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) rootless: bool,
-    /// Whether config.json names the path: then not being able to make it is an error for an ordinary user, too.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(super) explicit: bool,
 }
 
 /// The container's cgroup in one hierarchy.
@@ -127,8 +124,7 @@ impl Record {
     /// # Errors
     /// Where the path is of the wrong form for the driver, or the host mounts no cgroup filesystem.
     pub fn plan(request: &Request<'_>) -> Result<Self> {
-        let explicit = request.path.is_some_and(|path| !path.is_empty());
-        let base = Self { driver: request.driver, rootless: request.rootless, explicit, ..Self::default() };
+        let base = Self { driver: request.driver, rootless: request.rootless, ..Self::default() };
         match request.driver {
             Driver::Disabled => Ok(base),
             Driver::Cgroupfs => Self::plan_folders(request, base),
@@ -140,8 +136,8 @@ impl Record {
         let place = Place::of(request.path, request.id, request.rootless)?;
         let layout = match Layout::detect(matches!(place, Place::Own(_))) {
             Ok(layout) => layout,
-            // An ordinary user who asked for nothing is not stopped by a host without cgroups.
-            Err(_) if request.rootless && !base.explicit => return Ok(Self { driver: Driver::Disabled, ..base }),
+            // An ordinary user is not stopped by a host without cgroups.
+            Err(_) if request.rootless => return Ok(Self { driver: Driver::Disabled, ..base }),
             Err(error) => return Err(error),
         };
         let trees = layout.hierarchies.into_iter().map(|hierarchy| {

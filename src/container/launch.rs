@@ -13,7 +13,7 @@ use super::wire::{Message, Wire};
 use super::{gate, handover, hooks, notify_socket, remains, terminal, wait};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
-use crate::plan::{ContainerId, NamespaceKind, Plan};
+use crate::plan::{ContainerId, Mount, MountKind, NamespaceKind, Plan};
 use crate::sys::clone::{self, Child, Forked};
 use crate::sys::procfs::ProcFs;
 use crate::sys::signal;
@@ -129,6 +129,7 @@ impl<'a> Launch<'a> {
             self.cgroup.adopt(pid.as_raw_nonzero().get(), &self.plan.resources)?;
         }
         self.made.state.cgroup.clone_from(self.cgroup.record());
+        self.delegate_cgroup()?;
         if init::waits_for_parent(self.plan, &self.cgroup) {
             self.wire.send(&Message::Proceed)?;
         }
@@ -144,6 +145,20 @@ impl<'a> Launch<'a> {
         namespaces::write_id_maps(&self.plan.namespaces, pid)?;
         security::rlimits::apply(&self.plan.process.rlimits, Some(pid))?;
         security::oom::apply(self.plan.process.oom_score_adj, Some(pid), &ProcFs::open()?)
+    }
+
+    /// Root of a user namespace owns the cgroup that it sees as the root of its hierarchy, where it may write there: so a
+    /// container can run containers.
+    fn delegate_cgroup(&self) -> Result<()> {
+        let namespaces = &self.plan.namespaces;
+        let own = [NamespaceKind::User, NamespaceKind::Cgroup].into_iter().all(|kind| namespaces.creates(kind));
+        let writable = |mount: &Mount| {
+            matches!(mount.kind, MountKind::Cgroup) && !mount.flags.contains(rustix::mount::MountFlags::RDONLY)
+        };
+        match namespaces.root_outside() {
+            Some((uid, gid)) if own && self.plan.rootfs.mounts.iter().any(writable) => self.cgroup.delegate(uid, gid),
+            _ => Ok(()),
+        }
     }
 
     /// Remembers which process it is. One that is gone already is reported by its end, not here.

@@ -156,6 +156,12 @@ impl Namespaces {
     pub fn separate(&self, kind: NamespaceKind) -> bool {
         self.creates(kind) || self.join.iter().any(|(joined, _)| *joined == kind)
     }
+
+    /// The uid and gid outside of root of the new user namespace; absent where nobody is root there.
+    pub fn root_outside(&self) -> Option<(u32, u32)> {
+        let root = |map: &[IdMap]| map.iter().find(|line| line.inside == 0).map(|line| line.outside);
+        root(&self.uid_map).zip(root(&self.gid_map))
+    }
 }
 
 /// One line of an id map (user_namespaces(7)).

@@ -143,6 +143,7 @@ mod tests {
         assert_eq!(namespaces.join, joined);
         assert!(namespaces.separate(NamespaceKind::Network) && !namespaces.separate(NamespaceKind::Uts));
         assert_eq!(namespaces.uid_map, [IdMap { inside: 0, outside: 5, count: 1 }]);
+        assert_eq!(namespaces.root_outside(), None, "root has no group");
     }
 
     #[test]

@@ -23,7 +23,9 @@ const BLOCKS: [(&str, &str, bool, &str); 3] = [
 
 pub(super) fn look(as_root: bool) -> Vec<Finding> {
     let mut findings = vec![rights(as_root), user_namespaces(as_root)];
-    if !as_root {
+    if as_root {
+        findings.extend(["/etc/subuid", "/etc/subgid"].map(users_with_ranges));
+    } else {
         findings.extend(["newuidmap", "newgidmap"].map(helper));
         findings.extend(["/etc/subuid", "/etc/subgid"].map(ranges));
         findings.push(runtime_folder());
@@ -94,6 +96,22 @@ fn ranges(file: &'static str) -> Finding {
     Finding::ok(file, ranges.join(" "))
 }
 
+/// Root maps what it likes; but it is root who grants ranges to the others.
+fn users_with_ranges(file: &'static str) -> Finding {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    match owners(&text).join(" ") {
+        none if none.is_empty() => Finding::new(file, Status::Absent, "no user has a range; root needs none"),
+        names => Finding::ok(file, format!("ranges for {names}; root needs none")),
+    }
+}
+
+/// Who has a range, each once.
+fn owners(text: &str) -> Vec<&str> {
+    let owners = text.lines().filter_map(|line| line.split_once(':')).map(|(owner, _)| owner.trim());
+    let owners: std::collections::BTreeSet<&str> = owners.filter(|owner| !owner.is_empty()).collect();
+    owners.into_iter().collect()
+}
+
 /// The ranges of a user, as `first+count` (subuid(5)).
 fn granted(text: &str, name: &str, uid: u32) -> Vec<String> {
     let range = |line: &str| {
@@ -123,6 +141,7 @@ mod tests {
         let text = "root:1:2\nann:100000:65536\n1000:200000:10\nann:broken\n";
         assert_eq!(granted(text, "ann", 1000), ["100000+65536", "200000+10"]);
         assert!(granted(text, "bob", 1001).is_empty());
+        assert_eq!(owners(text), ["1000", "ann", "root"]);
     }
 
     #[test]
