@@ -37,7 +37,7 @@ pub fn run_poststop(state: &State) {
     let json = state.hook_json(Status::Stopped);
     for hook in &state.poststop {
         if let Err(error) = hooks::run(std::slice::from_ref(hook), "poststop", &json) {
-            log::warn(&error.to_string());
+            log::warn(error.to_string());
         }
     }
 }
