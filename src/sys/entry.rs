@@ -4,7 +4,9 @@
 //! it, or by an entrypoint (or `#!` interpreter, or ELF loader) named /proc/self/exe. Written to, that binary runs as
 //! root on the host at the next start (CVE-2019-5736). So before a command that enters a container does anything, it
 //! executes itself once more through a detached, read-only mount of its own file: every such path then ends in EROFS,
-//! whatever the container's rights, and no byte is copied.
+//! whatever the container's rights, and no byte is copied. Once it runs, the mount becomes noexec: a container cannot
+//! make a process out of our binary, and so cannot keep a descriptor of it, with which it could hold write access for an
+//! instant at a time (the kernel takes that before it looks at the mount) and fail starts on the host with ETXTBSY.
 //!
 //! This happens ahead of libc's own start-up, which costs more than all of it: the ELF entry point is [`myrt_entry`], and
 //! `_start` comes after. Hence the rules here: no libc, no thread-local, no static that holds a pointer (nothing is
@@ -16,7 +18,7 @@
 
 use std::ffi::{CStr, CString, OsStr, OsString, c_char};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
@@ -115,8 +117,7 @@ unsafe fn same(a: *const c_char, b: *const c_char) -> bool {
 /// `args` and `env` are arrays of C strings that end with null.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 unsafe fn exec_read_only(args: *const *const c_char, env: *const *const c_char) {
-    const CLONE: usize = 1; // OPEN_TREE_CLONE
-    const CLOEXEC: usize = libc::O_CLOEXEC as usize;
+    const CLONE: usize = 1; // OPEN_TREE_CLONE, and not CLOEXEC: `forbid_exec` needs the descriptor
     const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
     const CWD: usize = libc::AT_FDCWD as usize;
     const ST_RDONLY: i64 = 1;
@@ -134,7 +135,7 @@ unsafe fn exec_read_only(args: *const *const c_char, env: *const *const c_char) 
         if statfs.as_ptr().cast::<i64>().add(10).read_volatile() & ST_RDONLY != 0 {
             return;
         }
-        let tree = raw(libc::SYS_open_tree, [CWD, exe, CLONE | CLOEXEC, 0, 0]);
+        let tree = raw(libc::SYS_open_tree, [CWD, exe, CLONE, 0, 0]);
         if tree < 0 {
             return;
         }
@@ -223,7 +224,10 @@ pub fn ensure_protected() -> Result<()> {
     let what = || "protect the runtime's own binary";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let exe = rustix::fs::openat(CWD, "/proc/self/exe", flags, Mode::empty()).context(what)?;
-    if rustix::fs::fstatvfs(&exe).context(what)?.f_flag.contains(StatVfsMountFlags::RDONLY) || is_sealed(&exe) {
+    if rustix::fs::fstatvfs(&exe).context(what)?.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return forbid_exec(&exe).context(what);
+    }
+    if is_sealed(&exe) {
         return Ok(());
     }
     if !rustix::process::geteuid().is_root() && nobody_here_can_write(&exe).context(what)? {
@@ -236,10 +240,37 @@ pub fn ensure_protected() -> Result<()> {
     Err(exec_again(&copy)).context(what)
 }
 
+/// Makes the mount that we run from noexec, where it is our own: then its descriptor is still open, and the kernel says
+/// its number as the name that was executed, `/dev/fd/N` (execveat(2)). Closes it.
+fn forbid_exec(exe: &OwnedFd) -> Result<(), rustix::io::Errno> {
+    // SAFETY: the auxiliary vector holds null or a C string of the kernel's, which lives as long as the process.
+    let name = unsafe {
+        match libc::getauxval(libc::AT_EXECFN) as *const c_char {
+            name if name.is_null() => return Ok(()),
+            name => CStr::from_ptr(name),
+        }
+    };
+    let number = name.to_str().ok().and_then(|name| name.strip_prefix("/dev/fd/")?.parse().ok());
+    let Some(number) = number.filter(|number: &i32| *number > 2) else { return Ok(()) };
+    // SAFETY: fcntl copies the descriptor, whoever owns it, or says that there is none.
+    let Ok(copy) = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }.into()) else { return Ok(()) };
+    // SAFETY: it was made just now.
+    let mount = unsafe { OwnedFd::from_raw_fd(copy as i32) };
+    let (found, own) = (rustix::fs::fstat(&mount)?, rustix::fs::fstat(exe)?);
+    if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino) {
+        return Ok(());
+    }
+    // SAFETY: it is the one that this process was executed through; nothing here has taken it over.
+    drop(unsafe { OwnedFd::from_raw_fd(number) });
+    mount::set_attributes(&mount, false, Attributes { set: libc::MOUNT_ATTR_NOEXEC, ..Attributes::default() })
+}
+
 /// The binary through a mount of its own, as the entry point makes it.
 fn read_only_mount() -> Result<OwnedFd, rustix::io::Errno> {
     let tree = Tree::open(Path::new("/proc/self/exe"), false)?.into_fd();
     mount::set_attributes(&tree, false, Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() })?;
+    // Kept through the exec, for `forbid_exec`.
+    rustix::io::fcntl_setfd(&tree, rustix::io::FdFlags::empty())?;
     Ok(tree)
 }
 
