@@ -66,12 +66,13 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/myrt-bench.XXXXXX")
 declare -A binary=()
 oci=()                                  # contenders that are OCI runtimes
-busy=()                                 # containers that still run: "NAME ID"
 finish() {
-    local entry name
-    for entry in "${busy[@]}"; do
-        name=${entry%% *}
-        runtime "$name" delete --force "${entry#* }" 2>/dev/null || true
+    local name id
+    # What runs on, such as a run that hung: every runtime keeps a folder a container in its state directory.
+    for name in "${oci[@]}"; do
+        for id in $(find "$work/state/$name" -mindepth 1 -maxdepth 1 -name 'bench-*' -printf '%f\n' 2>/dev/null); do
+            runtime "$name" delete --force "$id" >/dev/null 2>&1 || true
+        done
     done
     find /sys/fs/cgroup -mindepth 1 -maxdepth 1 -name "floor-$$*" -exec "$out/floor" remove {} \; 2>/dev/null || true
     umount -l "$work/state" 2>/dev/null || true
@@ -147,7 +148,7 @@ run_bundle() { # BUNDLE FLOOR_FLAGS… NAME
     case $name in
     floor) floor_run "${@:2:$#-2}" ;;
     bare) floor_run --bare "${@:2:$#-2}" ;;
-    *) line=("${binary[$name]}" --root "$work/state/$name" run -b "$work/$bundle" bench-run) ;;
+    *) line=("${binary[$name]}" --root "$work/state/$name" run -b "$work/$bundle" "bench-run-{u}") ;;
     esac
 }
 line_run() { run_bundle default "$1"; }
@@ -161,7 +162,7 @@ line_seccomp() {
 line_steps() {
     local r=("${binary[$1]}" --root "$work/state/$1")
     if [ "$1" = floor ]; then floor_run; return; fi
-    line=("${r[@]}" create -b "$work/default" bench-steps + "${r[@]}" start bench-steps + "${r[@]}" delete --force bench-steps)
+    line=("${r[@]}" create -b "$work/default" "bench-steps-{u}" + "${r[@]}" start "bench-steps-{u}" + "${r[@]}" delete --force "bench-steps-{u}")
 }
 line_exec() {
     local name=$1 flags=()
@@ -183,7 +184,6 @@ twice() { # CASE DESCRIBE CONTENDER…
 }
 
 started() { # NAME ID: a sleeping container, detached
-    busy+=("$1 $2")
     runtime "$1" run --detach -b "$work/sleep" "$2" </dev/null >/dev/null
 }
 
@@ -195,7 +195,6 @@ exec_case() {
     entered=$(runtime "${oci[0]}" state bench-exec | python3 -c 'import json, sys; print(json.load(sys.stdin)["pid"])')
     twice exec line_exec floor bare "${oci[@]}"
     for name in "${oci[@]}"; do runtime "$name" delete --force bench-exec; done
-    busy=()
 }
 
 kernel_memory() { awk '/^(Slab|PageTables|KernelStack):/ { sum += $2 } END { print sum }' /proc/meminfo; }
@@ -211,7 +210,6 @@ scale_case() {
         else
             up=("${binary[$name]}" --root "$work/state/$name" run --detach -b "$work/sleep" "bench-{n}")
             down=("${binary[$name]}" --root "$work/state/$name" delete --force "bench-{n}")
-            busy=(); for ((i = 0; i < scale; i++)); do busy+=("$name bench-$i"); done
         fi
         sleep 2 # what the last contender left is freed late
         before=$(kernel_memory)
@@ -219,7 +217,6 @@ scale_case() {
         after=$(kernel_memory)
         printf 'kernel,%s,%d,%d\n' "$name" $(((after - before) / scale)) "$scale" >>"$facts"
         "$out/pairs" -s -n "$scale" -w 0 -c scale-down -o "$csv" "$name" "${down[@]}" >&2
-        busy=()
     done
 }
 
@@ -246,6 +243,7 @@ count_syscalls() {
     pure_v2
     for name in floor "${oci[@]}"; do
         line_run "$name"
+        line=("${line[@]//\{u\}/0}")
         strace -f -c -o "$out/syscalls-$name.txt" "${line[@]}" </dev/null
         # The errors column of the total is empty when nothing failed.
         awk -v name="$name" '$NF == "total" {
@@ -261,7 +259,6 @@ count_instructions() {
     local verb
     pure_v2
     runtime myrt create -b "$work/default" bench-count </dev/null >/dev/null
-    busy=("myrt bench-count")
     for verb in --version "state bench-count" "start bench-count"; do
         # shellcheck disable=SC2086 # the verb and its argument
         if valgrind --tool=callgrind --callgrind-out-file="$out/callgrind.${verb%% *}" "${binary[myrt]}" \

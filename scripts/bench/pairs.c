@@ -4,13 +4,14 @@
 //
 // Every contender is run once a round, in an order that turns by one each round, so that no one always follows the same
 // neighbour. `+` joins commands into one measured run (create + start + delete). `{n}` in an argument becomes the number
-// of the round. Measured is the time from the spawn to the reaped exit, and the peak resident memory of the largest
+// of the round, `{u}` a number that no other run has. Measured is the time from the spawn to the reaped exit, and the peak resident memory of the largest
 // process among the command and the children it waited for (the kernel counts in batches: ±256 KiB).
 //
 // Out: a table to stdout, one row a contender: min, median, and the median over the rounds of the ratio to the first
 // contender of the same round. -o appends rows `case,contender,round,microseconds,peak_kib` to a CSV file. -s (series)
 // also gives the mean, for runs that build up something. A command that fails ends the whole measurement: its exit code
-// and what it said are printed.
+// and what it said are printed. One that takes more than ten seconds hangs: it is killed, its run is taken once more, and
+// the CSV file gets a row with `hung` for the time.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -29,9 +30,12 @@
 #define CONTENDERS 16
 #define ARGS 64
 
-struct contender { const char *name; char **words; int count; double *micros; long peak; };
+#define PATIENCE 10 // seconds
+
+struct contender { const char *name; char **words; int count, hung; double *micros; long peak; };
 static struct contender contenders[CONTENDERS];
 static int amount, said;
+static volatile sig_atomic_t late;
 extern char **environ;
 
 static _Noreturn void fail(const char *what) {
@@ -45,25 +49,38 @@ static double now(void) {
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 
-// `{n}` in `word` becomes `round`; the answer lives in `buffer`, one after the other.
-static char *fill(const char *word, int round, char **buffer) {
+// The number that a hole in `word` asks for is put in; the answer lives in `buffer`, one after the other.
+static char *fill(const char *word, int round, int unique, char **buffer) {
     const char *hole = strstr(word, "{n}");
+    int number = hole ? round : unique;
+    if (!hole) hole = strstr(word, "{u}");
     if (!hole) return (char *)word;
     char *start = *buffer;
-    *buffer += sprintf(start, "%.*s%d%s", (int)(hole - word), word, round, hole + 3) + 1;
+    *buffer += sprintf(start, "%.*s%d%s", (int)(hole - word), word, number, hole + 3) + 1;
     return start;
 }
 
+static void tick(int signal) {
+    (void)signal;
+    late = 1;
+}
+
 // One command to its end. Orphans of a runtime (a detached container) come to us, the subreaper: they are reaped as they
-// pass, and those still alive go on.
+// pass, and those still alive go on. Answers the peak memory in KiB, or -1 where it hung.
 static long one(const struct contender *c, char **argv, posix_spawn_file_actions_t *files) {
     pid_t pid, got;
     int status;
     struct rusage usage;
     if ((errno = posix_spawn(&pid, argv[0], files, NULL, argv, environ))) fail(argv[0]);
-    do got = wait4(-1, &status, 0, &usage);
-    while (got != pid && (got > 0 || errno == EINTR));
+    late = 0;
+    alarm(PATIENCE);
+    do {
+        got = wait4(-1, &status, 0, &usage);
+        if (late) kill(pid, SIGKILL);
+    } while (got != pid && (got > 0 || errno == EINTR));
+    alarm(0);
     if (got < 0) fail("wait4");
+    if (late) return -1;
     if (status != 0) {
         char text[4096];
         ssize_t length = pread(said, text, sizeof text - 1, 0);
@@ -77,18 +94,22 @@ static long one(const struct contender *c, char **argv, posix_spawn_file_actions
     return usage.ru_maxrss;
 }
 
+// The microseconds of one run, or -1 where it hung.
 static double measure(struct contender *c, int round, posix_spawn_file_actions_t *files) {
+    static int unique;
+    unique++;
     char *argv[ARGS + 1], space[8192], *buffer = space;
     double start = now();
     for (int i = 0; i < c->count;) {
         int length = 0;
-        for (; i < c->count && strcmp(c->words[i], "+"); i++) argv[length++] = fill(c->words[i], round, &buffer);
+        for (; i < c->count && strcmp(c->words[i], "+"); i++) argv[length++] = fill(c->words[i], round, unique, &buffer);
         i++;
         argv[length] = NULL;
         long peak = one(c, argv, files);
         if (peak > c->peak) c->peak = peak;
+        if (peak < 0) start = 0;
     }
-    double micros = now() - start;
+    double micros = start ? now() - start : -1;
     if (ftruncate(said, 0) < 0) fail("ftruncate");
     lseek(said, 0, SEEK_SET);
     return micros;
@@ -134,6 +155,11 @@ int main(int argc, char **argv) {
     if (prctl(PR_SET_CHILD_SUBREAPER, 1) < 0) fail("prctl");
     if ((said = memfd_create("said", MFD_CLOEXEC)) < 0) fail("memfd_create");
 
+    const struct sigaction alarmed = {.sa_handler = tick}; // no SA_RESTART: it has to interrupt the wait
+    sigaction(SIGALRM, &alarmed, NULL);
+    FILE *csv = out ? fopen(out, "ae") : NULL;
+    if (out && !csv) fail(out);
+
     posix_spawn_file_actions_t files;
     posix_spawn_file_actions_init(&files);
     posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
@@ -144,14 +170,18 @@ int main(int argc, char **argv) {
     for (int round = -warmups; round < rounds; round++) {
         for (int i = 0; i < amount; i++) {
             struct contender *c = &contenders[(i + round + warmups) % amount];
-            if (idle) nanosleep(&pause, NULL);
-            double micros = measure(c, round, &files);
+            double micros;
+            for (;;) {
+                if (idle) nanosleep(&pause, NULL);
+                if ((micros = measure(c, round, &files)) >= 0) break;
+                fprintf(stderr, "pairs: %s hung in round %d and was killed\n", c->name, round);
+                if (csv) fprintf(csv, "%s,%s,%d,hung,0\n", name, c->name, round);
+                if (++c->hung == 5) { fprintf(stderr, "pairs: %s hung too often\n", c->name); return 1; }
+            }
             if (round >= 0) c->micros[round] = micros;
         }
     }
 
-    FILE *csv = out ? fopen(out, "a") : NULL;
-    if (out && !csv) fail(out);
     double *ratios = calloc(rounds, sizeof *ratios);
     for (int i = 0; i < amount; i++) {
         struct contender *c = &contenders[i];

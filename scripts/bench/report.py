@@ -35,13 +35,16 @@ COLOURS = {"floor": "#8a8f98", "bare": "#c3c7cd", "myrt": "#2f6fde", "runc": "#d
 
 
 def read(path):
-    """{case: {contender: {round: (µs, peak KiB)}}}, in the order of the file; a repeated case is the later one."""
-    cases = {}
+    """{case: {contender: {round: (µs, peak KiB)}}}, in the order of the file, and {(contender, case): how often it hung}."""
+    cases, hung = {}, collections.Counter()
     with open(path, newline="") as file:
         for row in csv.DictReader(file):
+            if row["microseconds"] == "hung":
+                hung[row["contender"], row["case"]] += 1
+                continue
             runs = cases.setdefault(row["case"], {}).setdefault(row["contender"], {})
             runs[int(row["round"])] = (float(row["microseconds"]), int(row["peak_kib"]))
-    return cases
+    return cases, hung
 
 
 def compare(runs, reference, how):
@@ -196,13 +199,16 @@ def draw_ratios(rows, path):
 
 def report(runs, facts, folder):
     folder = pathlib.Path(folder)
-    rows = summarise(read(runs))
+    cases, hung = read(runs)
+    rows = summarise(cases)
     with open(facts, newline="") as file:
         known = [
             {"kind": kind, "contender": name, "value": int(value), "of": int(of)} for kind, name, value, of in csv.reader(file)
         ]
     print_rows(rows)
     print_facts(known, rows)
+    for (name, case), times in hung.items():
+        print(f"{name}: hung {times} times in {case}; each was killed after 10 s and taken once more")
     (folder / "bench.json").write_text(json.dumps({"rows": rows, "facts": known}, indent=1) + "\n")
     draw_ratios(rows, folder / "ratios.svg")
     print(f"numbers: {runs}, {folder / 'bench.json'}")
