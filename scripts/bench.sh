@@ -148,7 +148,7 @@ run_bundle() { # BUNDLE FLOOR_FLAGS… NAME
     case $name in
     floor) floor_run "${@:2:$#-2}" ;;
     bare) floor_run --bare "${@:2:$#-2}" ;;
-    *) line=("${binary[$name]}" --root "$work/state/$name" run -b "$work/$bundle" "bench-run-{u}") ;;
+    *) line=("${binary[$name]}" --root "$work/state/$name" run -b "$work/$bundle" "bench-${case:-run}-{u}") ;;
     esac
 }
 line_run() { run_bundle default "$1"; }
@@ -162,7 +162,7 @@ line_seccomp() {
 line_steps() {
     local r=("${binary[$1]}" --root "$work/state/$1")
     if [ "$1" = floor ]; then floor_run; return; fi
-    line=("${r[@]}" create -b "$work/default" "bench-steps-{u}" + "${r[@]}" start "bench-steps-{u}" + "${r[@]}" delete --force "bench-steps-{u}")
+    line=("${r[@]}" create -b "$work/default" "bench-${case}-{u}" + "${r[@]}" start "bench-${case}-{u}" + "${r[@]}" delete --force "bench-${case}-{u}")
 }
 line_exec() {
     local name=$1 flags=()
@@ -224,6 +224,7 @@ measure_all() {
     local name profiled=()
     echo "case,contender,round,microseconds,peak_kib" >"$csv"
     : >"$facts"
+    awk '{ printf "load,machine,%d,100\n", $1 * 100 }' /proc/loadavg >>"$facts"
     for name in "${oci[@]}"; do printf 'size,%s,%d,0\n' "$name" "$(stat -c %s "${binary[$name]}")" >>"$facts"; done
     if [[ small == $only ]]; then small_memory; fi
     pure_v2

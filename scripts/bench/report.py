@@ -15,6 +15,7 @@ import csv
 import html
 import json
 import math
+import os
 import pathlib
 import statistics
 import sys
@@ -74,6 +75,7 @@ def summarise(cases):
                 plain = contenders.get(name.removesuffix("+seccomp"))
                 if name.endswith("+seccomp") and plain:
                     row["added_us"] = compare(runs, plain, lambda a, b: a - b)
+                    row["added_min_us"] = min(times) - min(value[0] for value in plain.values())
             rows.append(row)
     return rows
 
@@ -126,7 +128,15 @@ def print_facts(facts, rows):
     for name, peak in peaks.items():
         goal = f"  (asked: under {MEMORY_GOAL}: {verdict(peak, MEMORY_GOAL)})" if name == "myrt" else ""
         print(f"{name}: peak resident memory of its largest process, all cases: {peak} KiB{goal}")
+    for row in rows:
+        if "added_us" in row:
+            print(
+                f"{row['contender']}, {row['case']}: adds {row['added_us']:.0f} µs by the median of differences,"
+                f" {row['added_min_us']:.0f} µs between the minima"
+            )
     said = {
+        "load": lambda name, value, of: f"{name}: load average {value / of:.2f} on {os.cpu_count()} processors when it began"
+        + (": TOO BUSY for figures to be believed" if value / of > os.cpu_count() / 2 else ""),
         "size": lambda name, value, _: f"{name}: {value} bytes on disk"
         + (f"  (asked: under {SIZE_GOAL}: {verdict(value, SIZE_GOAL)})" if name == "myrt" else ""),
         "small": lambda name, value, of: f"{name}: {value} of {of} containers with a memory limit of 2 MiB started",
