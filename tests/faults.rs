@@ -344,6 +344,18 @@ fn a_corrupted_state_stops_neither_list_nor_the_others() {
 }
 
 #[test]
+fn a_container_whose_state_is_lost_is_found_by_its_config() {
+    only_for_myrt!(CORRUPTED_STATE);
+    let bundle = Bundle::busybox("lost_state");
+    bundle.sleeps().run_detached();
+    let pid = rustix::process::Pid::from_raw(bundle.pid()).unwrap();
+    fs::write(bundle.root().join(&bundle.id).join("state.json"), "{").unwrap();
+    bundle.delete_force().ok();
+    crate::util::until("its process ends", || rustix::process::test_kill_process(pid).err());
+    bundle.assert_clean();
+}
+
+#[test]
 fn strange_things_in_the_state_root_are_skipped() {
     let bundle = Bundle::busybox("strange");
     bundle.sleeps().run_detached();

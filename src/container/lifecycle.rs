@@ -77,8 +77,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
         other => other?,
     };
     let state = match folder.state() {
-        // Nothing is known of it but its folder: nothing was made, or the disk has lost it.
-        Err(_) if force && !folder.is_busy() => return folder.remove(),
+        Err(_) if force && !folder.is_busy() => return remains::remove_without_state(&folder, id),
         other => other?,
     };
     let container = Container { folder, state };

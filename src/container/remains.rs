@@ -1,11 +1,15 @@
 //! Taking a container down: everything that its state names, in the order that leaves nothing unlisted.
 
+use rustix::io::Errno;
+use rustix::process::Signal;
+
 use super::hooks;
 use super::state::{State, Status};
 use super::store::Folder;
-use crate::cgroup;
+use crate::cgroup::{self, Cgroup};
 use crate::error::Result;
 use crate::log;
+use crate::plan::{self, ContainerId};
 
 /// Removes a container whose processes have ended, and runs its poststop hooks.
 ///
@@ -27,6 +31,39 @@ pub fn take_down(folder: &Folder, state: &State) -> Result<()> {
         group.remove()?;
     }
     folder.remove()
+}
+
+/// Removes a container whose state file is lost: what the config.json beside it lets us find again, then the folder.
+///
+/// Only a cgroup that is named after the container is believed to be its own: all in it is killed.
+///
+/// # Errors
+/// Where something cannot be removed; it stays listed then.
+pub fn remove_without_state(folder: &Folder, id: &ContainerId) -> Result<()> {
+    if let Some(record) = cgroup_by_config(folder, id) {
+        match Cgroup::open(&record).kill(Signal::KILL) {
+            Err(error) if error.errno() != Some(Errno::NOENT) => return Err(error),
+            _ => cgroup::remove_record(&record)?,
+        }
+    }
+    folder.remove()
+}
+
+/// Where a create with this config.json puts the container, by the cgroupfs driver.
+fn cgroup_by_config(folder: &Folder, id: &ContainerId) -> Option<cgroup::Record> {
+    let config = plan::parse(&folder.config().ok()?, folder.path()).ok()?;
+    let path = config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    if path.is_some_and(|path| path.rsplit('/').next() != Some(id.as_str())) {
+        return None;
+    }
+    let request = cgroup::Request {
+        id: id.as_str(),
+        path,
+        driver: cgroup::Driver::Cgroupfs,
+        annotations: &config.annotations,
+        rootless: !rustix::process::geteuid().is_root(),
+    };
+    cgroup::Record::plan(&request).ok()
 }
 
 /// Runs the poststop hooks. The container is gone whatever they say, so a failure is a warning (runtime.md, step 13).
