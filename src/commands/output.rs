@@ -27,7 +27,7 @@ pub fn print(text: &str) -> Result<()> {
 /// Prints a value as one line of JSON.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn json(value: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string(value).map_err(unserialisable)? + "\n"))
 }
@@ -35,7 +35,7 @@ pub fn json(value: &impl Serialize) -> Result<()> {
 /// Prints a value as JSON that a person can read as well.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn json_indented(value: &impl Serialize) -> Result<()> {
     print(&(serde_json::to_string_pretty(value).map_err(unserialisable)? + "\n"))
 }

@@ -1,4 +1,4 @@
-//! A container's life: made by [`create`] and [`run`], entered by [`exec`], ended by [`kill`] and [`delete`].
+//! A container's life: made by [`create()`] and [`run`], entered by [`exec()`], ended by [`kill`] and [`delete`].
 //!
 //! Owns the order of things and the two stories (the parent's in `launch`, the container's first process's in `init`).
 //! What each step does to the kernel stands in the rooms to the right: rootfs, namespaces, cgroup, security, net.

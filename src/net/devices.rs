@@ -179,7 +179,7 @@ fn into_io(error: ReplyError) -> std::io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::{clone, nsfs, procfs::ProcFs};
+    use crate::sys::{clone, procfs::ProcFs};
 
     /// A process in a network namespace of its own, killed at the end.
     struct Inside(clone::Child);

@@ -1,6 +1,6 @@
 //! The plan: everything that config.json asks for, resolved and checked, before anything privileged happens.
 //!
-//! Pure data. [`load`] reads a bundle's config.json into a [`spec::Spec`]; [`Plan::new`] checks it and resolves every
+//! Pure data. [`load()`] reads a bundle's config.json into a [`spec::Spec`]; [`Plan::new`] checks it and resolves every
 //! default; after that door nothing looks at the JSON again. Each refusal names the JSON field. The one part of the
 //! specification that lives on is [`spec::Resources`], where "not said" is a value of its own.
 

@@ -8,7 +8,7 @@
 //! make a process out of our binary, and so cannot keep a descriptor of it, with which it could hold write access for an
 //! instant at a time (the kernel takes that before it looks at the mount) and fail starts on the host with ETXTBSY.
 //!
-//! This happens ahead of libc's own start-up, which costs more than all of it: the ELF entry point is [`myrt_entry`], and
+//! This happens ahead of libc's own start-up, which costs more than all of it: the ELF entry point is `myrt_entry`, and
 //! `_start` comes after. Hence the rules here: no libc, no thread-local, no static that holds a pointer (nothing is
 //! relocated yet), no call that the compiler could turn into memcpy or strlen (those are resolved later).
 //!
