@@ -53,7 +53,7 @@ pub fn host(rootless: bool) -> Host {
         }
         host.mounts.push((hierarchy.controllers, hierarchy.mount));
     }
-    host.controllers.sort();
+    host.controllers.sort_unstable();
     host
 }
 

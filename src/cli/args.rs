@@ -16,6 +16,8 @@ pub struct Flag {
     pub help: &'static str,
     /// Whether a value follows it.
     pub takes_value: bool,
+    /// The values that it takes, where they are few.
+    pub choices: &'static [&'static str],
 }
 
 impl Flag {
@@ -93,6 +95,7 @@ macro_rules! args {
                 spec: $spec,
                 help: concat!($($help),*),
                 takes_value: <$type as $crate::cli::values::Value>::TAKES_VALUE,
+                choices: <$type as $crate::cli::values::Value>::CHOICES,
             }),*];
 
             #[allow(unused, reason = "a struct without fields")]
@@ -286,9 +289,9 @@ mod tests {
 
     #[test]
     fn a_spec_names_its_parts() {
-        let flag = Flag { spec: "--bundle -b DIR", help: " Where", takes_value: true };
+        let flag = Flag { spec: "--bundle -b DIR", help: " Where", takes_value: true, choices: &[] };
         assert_eq!((flag.long(), flag.short(), flag.value_name()), ("bundle", Some('b'), Some("DIR")));
-        let flag = Flag { spec: "--no-pivot", help: "", takes_value: false };
+        let flag = Flag { spec: "--no-pivot", help: "", takes_value: false, choices: &[] };
         assert_eq!((flag.long(), flag.short(), flag.value_name()), ("no-pivot", None, None));
         assert!(flag.hidden());
     }

@@ -7,16 +7,16 @@
 //! Does not know which commands there are: `commands` declares them with what is here.
 
 pub mod args;
-mod export;
+pub mod completion;
 mod global;
 mod help;
+pub mod manual;
 pub mod signal;
 pub mod values;
 
 use std::ffi::OsString;
 
 pub use args::{Args, Flag, Parsed};
-pub use export::clap_command;
 pub use global::Global;
 pub use help::{command_help, main_help, version};
 

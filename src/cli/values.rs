@@ -8,6 +8,8 @@ use std::time::Duration;
 pub trait Value {
     /// Whether a value follows the flag; a switch has none.
     const TAKES_VALUE: bool = true;
+    /// All values, where they are few.
+    const CHOICES: &'static [&'static str] = &[];
 
     /// Takes what was typed. A flag that comes again replaces, or adds to a list.
     ///
@@ -30,6 +32,8 @@ impl Value for bool {
 }
 
 impl<T: FromText> Value for Option<T> {
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
     fn set(&mut self, text: &OsStr) -> Result<(), String> {
         // Callers write `--console-socket ""` for "none".
         *self = if text.is_empty() { None } else { Some(T::from_text(text)?) };
@@ -38,6 +42,8 @@ impl<T: FromText> Value for Option<T> {
 }
 
 impl<T: FromText> Value for Vec<T> {
+    const CHOICES: &'static [&'static str] = T::CHOICES;
+
     fn set(&mut self, text: &OsStr) -> Result<(), String> {
         self.push(T::from_text(text)?);
         Ok(())
@@ -46,6 +52,9 @@ impl<T: FromText> Value for Vec<T> {
 
 /// What one piece of text can be read as.
 pub trait FromText: Sized {
+    /// All values, where they are few.
+    const CHOICES: &'static [&'static str] = &[];
+
     /// Reads it.
     ///
     /// # Errors
@@ -82,10 +91,12 @@ from_number!(u16, u32, u64, i64);
 macro_rules! choices {
     ($type:ty { $($name:literal => $value:expr),* $(,)? }) => {
         impl $crate::cli::values::FromText for $type {
+            const CHOICES: &'static [&'static str] = &[$($name),*];
+
             fn from_text(text: &std::ffi::OsStr) -> $crate::error::Result<Self, String> {
                 match text.to_str() {
                     $(Some($name) => Ok($value),)*
-                    _ => Err(format!("one of {} is expected", [$($name),*].join(", "))),
+                    _ => Err(format!("one of {} is expected", Self::CHOICES.join(", "))),
                 }
             }
         }

@@ -106,7 +106,7 @@ impl Store {
             is_folder.then(|| ContainerId::new(entry.file_name().to_str()?).ok()).flatten()
         });
         let mut ids: Vec<ContainerId> = names.collect();
-        ids.sort();
+        ids.sort_unstable();
         Ok(ids)
     }
 }

@@ -28,7 +28,7 @@ impl Namespaces {
         for (index, namespace) in linux.namespaces.iter().enumerate() {
             namespaces.add(namespace, index)?;
         }
-        namespaces.join.sort_by_key(|(kind, _)| NamespaceKind::ALL.iter().position(|other| other == kind));
+        namespaces.join.sort_unstable_by_key(|(kind, _)| NamespaceKind::ALL.iter().position(|other| other == kind));
         namespaces.check_user()?;
         namespaces.time_offsets = time_offsets(linux, &namespaces)?;
         Ok(namespaces)

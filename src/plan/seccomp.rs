@@ -204,7 +204,7 @@ fn resolve_rule(
         // condition of such a rule becomes a rule of its own, "or" instead of "and".
         rules.extend(args.into_iter().map(|arg| SeccompRule { index, calls: calls.clone(), action, args: vec![arg] }));
     } else {
-        args.sort_by_key(|arg| arg.index);
+        args.sort_unstable_by_key(|arg| arg.index);
         rules.push(SeccompRule { index, calls, action, args });
     }
     Ok(())

@@ -75,7 +75,7 @@ fn ordered(rules: &[Rule]) -> Vec<Rule> {
     let mut rules: Vec<Rule> = rules.iter().rev().copied().collect();
     for run in rules.chunk_by_mut(|a, b| a.allow == b.allow) {
         // Single numbers before wildcards, which come first in the order of the type.
-        run.sort_by_key(|rule| std::cmp::Reverse((rule.nodes, rule.access)));
+        run.sort_unstable_by_key(|rule| std::cmp::Reverse((rule.nodes, rule.access)));
     }
     rules.dedup();
     rules

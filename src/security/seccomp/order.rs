@@ -120,8 +120,8 @@ fn walk(rules: Vec<usize>, depth: usize, paths: &[Vec<Node>], order: &mut Vec<us
             None => groups.push((*node, vec![rule])),
         }
     }
-    // A stable sort: what is equal stays in the order of the profile.
-    groups.sort_by_key(|(node, _)| node.key());
+    // What is equal stays in the order of the profile.
+    groups.sort_unstable_by_key(|(node, group)| (node.key(), group.first().copied()));
     for (_, group) in groups {
         walk(group, depth + 1, paths, order);
     }
