@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::cgroup::Driver;
 use crate::log::{self, Level};
+use crate::sys::nsfs;
 
 crate::choices! { Driver {
     "cgroupfs" => Self::Cgroupfs, "systemd" => Self::Systemd, "disabled" => Self::Disabled,
@@ -72,6 +73,15 @@ impl Global {
             Some(manager) => manager,
             None if self.systemd_cgroup => Driver::Systemd,
             None => Driver::Cgroupfs,
+        }
+    }
+
+    /// Whether missing rights over cgroups are forgiven: unless said, to all but root of the host.
+    pub fn rootless(&self) -> bool {
+        match self.rootless.unwrap_or(Rootless::Auto) {
+            Rootless::Yes => true,
+            Rootless::No => false,
+            Rootless::Auto => !rustix::process::geteuid().is_root() || !nsfs::in_first_user_namespace(),
         }
     }
 

@@ -40,6 +40,7 @@ macro_rules! bundle_args {
                     listen_fds: $crate::container::listen_fds(),
                     preserve_fds: self.preserve_fds.unwrap_or_default(),
                     driver: global.driver(),
+                    rootless: global.rootless(),
                 }
             }
         }

@@ -36,6 +36,8 @@ pub struct CreateOptions {
     pub listen_fds: u32,
     /// Who makes the cgroup.
     pub driver: cgroup::Driver,
+    /// Whether a cgroup that cannot be had is a warning.
+    pub rootless: bool,
 }
 
 /// What `run` is asked beyond that.

@@ -70,7 +70,7 @@ impl<'a> Launch<'a> {
             path: plan.cgroups_path.as_deref(),
             driver: options.driver,
             annotations: &plan.annotations,
-            rootless: !rustix::process::geteuid().is_root(),
+            rootless: options.rootless,
         })?;
         let state = State::new(id.as_str(), plan, record)?;
         let made = Made { folder: store.reserve(id)?, state, hooks_ran: false, kept: false };

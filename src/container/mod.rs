@@ -108,10 +108,3 @@ impl Container {
         self.cgroup().is_frozen().unwrap_or(false)
     }
 }
-
-/// Whether this process lives in a user namespace other than the first: then its root is nobody's root but its own.
-pub(crate) fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    let line: Vec<&str> = map.split_whitespace().collect();
-    line != ["0", "0", "4294967295"]
-}

@@ -14,6 +14,7 @@ use super::state::State;
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::plan::ContainerId;
+use crate::sys::nsfs;
 
 /// The file with the container's [`State`].
 const STATE: &str = "state.json";
@@ -234,7 +235,7 @@ fn default_root() -> Result<PathBuf> {
     let runtime_dir = std::env::var_os("XDG_RUNTIME_DIR").filter(|path| !path.is_empty()).map(PathBuf::from);
     let uid = rustix::process::geteuid();
     match runtime_dir {
-        Some(path) if !uid.is_root() || super::in_user_namespace() => Ok(path.join("myrt")),
+        Some(path) if !uid.is_root() || !nsfs::in_first_user_namespace() => Ok(path.join("myrt")),
         _ if uid.is_root() => Ok("/run/myrt".into()),
         _ => {
             let path = PathBuf::from(format!("/run/user/{}", uid.as_raw()));

@@ -26,6 +26,7 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 
 use super::check;
 use super::mount::{self, Attributes, Tree};
+use super::nsfs;
 use crate::error::{Context, Result};
 
 /// Words of a command line that make the command one that enters a container. A word too many costs a re-exec, a word
@@ -283,12 +284,7 @@ fn is_sealed(exe: &OwnedFd) -> bool {
 /// into a container may.
 fn nobody_here_can_write(exe: &OwnedFd) -> Result<bool, rustix::io::Errno> {
     let stat = rustix::fs::fstat(exe)?;
-    Ok(stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && !in_user_namespace())
-}
-
-/// Root of a user namespace may be anybody outside.
-fn in_user_namespace() -> bool {
-    std::fs::read_to_string("/proc/self/uid_map").is_ok_and(|map| !map.split_whitespace().eq(["0", "0", "4294967295"]))
+    Ok(stat.st_uid == 0 && stat.st_mode & 0o022 == 0 && nsfs::in_first_user_namespace())
 }
 
 /// Copies the binary into memory that is then sealed against every change.

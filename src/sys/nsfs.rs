@@ -14,6 +14,14 @@ pub fn kind(fd: impl AsFd) -> Result<u64, Errno> {
     super::check(flag.into()).map(|flag| flag as u64)
 }
 
+/// Whether this process lives in the first user namespace of the machine: only there is root nobody else outside.
+///
+/// Its inode is fixed (USER_NS_INIT_INO of include/uapi/linux/nsfs.h). Where /proc cannot be looked at, yes.
+pub fn in_first_user_namespace() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFD;
+    rustix::fs::stat("/proc/self/ns/user").map_or(true, |found| found.st_ino == FIRST)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
