@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode};
 
 use crate::only_for_myrt;
-use crate::util::command::{Running, TestCommand, write_executable};
+use crate::util::command::{Running, TestCommand, set_mode, write_executable};
 use crate::util::config::Edit as _;
 use crate::util::tty::{FdSocket, Terminal};
 use crate::util::{Bundle, Value, assets, is_myrt, json, leftovers};
@@ -368,6 +368,62 @@ fn cve_2024_21626_a_working_folder_behind_a_descriptor_is_not_the_hosts() {
         bundle.command(args).by(careless).run().out_lacks("untouched");
     }
     bundle.command(["exec", "--cwd", "/work", &bundle.id, "sh", "-c", &look]).by(careless).run().out_lacks("untouched");
+}
+
+#[test]
+fn cve_2024_21626_a_program_behind_a_descriptor_is_not_the_hosts() {
+    // The third attack of that advisory: the host's program runs inside, where its file can be had by /proc/self/exe.
+    let bundle = Bundle::busybox("cve_21626_exec");
+    let victim = Victim::new(&bundle);
+    let echo = bundle.outside("echo");
+    fs::copy(bundle.rootfs("bin/busybox"), &echo).unwrap();
+    let through = |fd: i32| format!("/proc/self/fd/{fd}{}{}", "/..".repeat(12), echo.display());
+    for fd in 3..20 {
+        let link = bundle.rootfs("echo");
+        let _ = fs::remove_file(&link);
+        symlink(through(fd), &link).unwrap();
+        bundle.args(["/echo", "from the host"]).run().out_lacks("from the host");
+    }
+    bundle.assert_clean();
+    bundle.sleeps().run_detached();
+    for fd in 3..20 {
+        bundle.exec([through(fd).as_str(), "from the host"]).out_lacks("from the host");
+    }
+    victim.assert_untouched();
+}
+
+#[test]
+fn cve_2024_21626_a_created_container_holds_nothing_of_the_host_open() {
+    let bundle = Bundle::busybox("gate_fds");
+    bundle.sleeps().create().ok();
+    for entry in fs::read_dir(format!("/proc/{}/fd", bundle.pid())).unwrap() {
+        let entry = entry.unwrap();
+        let fd: i32 = entry.file_name().to_str().unwrap().parse().unwrap();
+        let file = fs::metadata(entry.path()).unwrap();
+        let root = fs::metadata(format!("/proc/{}/root", bundle.pid())).unwrap();
+        let is_its_root = (file.dev(), file.ino()) == (root.dev(), root.ino());
+        assert!(fd < 3 || !file.is_dir() || is_its_root, "{:?}", fs::read_link(entry.path()));
+    }
+}
+
+#[test]
+fn cve_2016_9962_the_root_of_a_user_namespace_gets_no_descriptor_of_who_enters_it() {
+    let bundle = Bundle::busybox("cve_9962");
+    let victim = Victim::new(&bundle);
+    set_mode(&victim.dir, 0o755);
+    bundle.with_probe().open_to_all().args(["probe", "grab", victim.file().to_str().unwrap(), "/tmp/stop"]);
+    bundle.config(|config| {
+        config.user_namespace(100_000, 65_536);
+        config.capabilities(&["CAP_SYS_PTRACE", "CAP_DAC_OVERRIDE", "CAP_SETUID", "CAP_SETGID"]);
+    });
+    let watch = bundle.run_detached();
+    crate::util::until("the attacker watches", || watch.out().contains("watching").then_some(()));
+    for _ in 0..RACES {
+        bundle.exec(["true"]).ok();
+    }
+    bundle.file("tmp/stop", "");
+    bundle.until_status("stopped");
+    assert!(!watch.out().contains("GRABBED"), "{watch}");
 }
 
 #[test]

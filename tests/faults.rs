@@ -315,6 +315,29 @@ fn a_full_disk_under_the_state_folder_is_an_error_and_leaves_nothing() {
 }
 
 #[test]
+fn the_state_of_another_user_is_not_believed() {
+    only_for_myrt!(STATE_OWNER);
+    // Its hooks would run with our rights: the state root may lie in a folder that everybody can write to.
+    let bundle = Bundle::busybox("foreign_state");
+    let mark = bundle.outside("hook-ran");
+    bundle.config(|config| {
+        config["hooks"] = json!({ "poststop": [{ "path": "/bin/touch", "args": ["touch", mark] }] });
+    });
+    bundle.sh("true");
+    bundle.command(["run", "--keep", "--bundle", bundle.dir.to_str().unwrap(), &bundle.id]).run().ok();
+    let folder = bundle.root().join(&bundle.id);
+    std::os::unix::fs::chown(&folder, Some(12_345), None).unwrap();
+    for args in [vec!["state"], vec!["kill"], vec!["start"], vec!["delete"], vec!["delete", "--force"]] {
+        bundle.command(args).arg(&bundle.id).run().fails().err_has("belongs to another user (12345)");
+    }
+    bundle.command(["list"]).run().ok();
+    assert!(!mark.exists());
+    std::os::unix::fs::chown(&folder, Some(0), None).unwrap();
+    bundle.delete().ok();
+    assert!(mark.exists());
+}
+
+#[test]
 fn a_corrupted_state_stops_neither_list_nor_the_others() {
     only_for_myrt!(CORRUPTED_STATE);
     let bundle = Bundle::busybox("corrupted");

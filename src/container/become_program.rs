@@ -5,7 +5,7 @@
 //! capset(2), where no_new_privs is not set, and the execve(2) remain.
 
 use std::convert::Infallible;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -44,6 +44,8 @@ pub struct Dress<'a> {
     pub listen_fds: u32,
     /// The container's root, which is the root of this process by now.
     pub root: &'a Beneath,
+    /// What is still needed up to the exec: the way to the runtime, and the gate.
+    pub keep: &'a [RawFd],
 }
 
 /// The process, ready for its exec.
@@ -62,24 +64,38 @@ pub fn or_report(wire: &Wire, story: impl FnOnce() -> Result<Infallible>) -> ! {
     exec::exit_now(1)
 }
 
-/// From here on records go to the parent: the name of the log file means something else in the container.
+/// From here on records go to the parent: the name of the log file means something else in the container. Gives the
+/// descriptor that they take.
 ///
 /// # Errors
 /// Where the descriptor cannot be copied.
-pub fn relay_log(wire: &Wire) -> Result<()> {
+pub fn relay_log(wire: &Wire) -> Result<RawFd> {
     let wire = wire.duplicate()?;
+    let fd = wire.as_fd().as_raw_fd();
     log::relay_to(Box::new(move |level, text| {
         let _ = wire.send(&Message::Log(level, text.to_owned()));
     }));
-    Ok(())
+    Ok(fd)
+}
+
+/// Makes this process untouchable for those that it is about to live among: no ptrace, no pidfd_getfd(2), no /proc/PID/fd
+/// (CVE-2016-9962). Comes before it joins their user namespace, whose root has every right over it from then on. The
+/// files of /proc/self that only their owner may write are out of its own reach as well, once it has no rights outside.
+///
+/// # Errors
+/// Where prctl(2) fails.
+pub fn hide() -> Result<()> {
+    rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
+        .context(|| "become invisible to ptrace (PR_SET_DUMPABLE)")
 }
 
 impl<'a> Door<'a> {
-    /// Puts everything on but the filter.
+    /// Puts everything on but the filter. Afterwards the process has no descriptor but its root, those to keep and those
+    /// for the program: whatever else it held, the caller must have dropped or must never drop.
     ///
     /// # Errors
     /// Names the field that cannot be had.
-    pub fn approach(dress: &'a Dress<'a>, proc: &ProcFs) -> Result<Self> {
+    pub fn approach(dress: &'a Dress<'a>, proc: ProcFs) -> Result<Self> {
         let process = dress.process;
         // While the rights for it are there.
         schedule::apply(process)?;
@@ -89,18 +105,21 @@ impl<'a> Door<'a> {
             keyring::join(id)?;
         }
         if !dress.limits_are_set {
-            oom::apply(process.oom_score_adj, None, proc)?;
+            oom::apply(process.oom_score_adj, None, &proc)?;
             rlimits::apply(&process.rlimits, None)?;
         }
-        labels::apparmor(process.apparmor_profile.as_deref(), proc)?;
-        labels::selinux(process.selinux_label.as_deref(), proc)?;
+        labels::apparmor(process.apparmor_profile.as_deref(), &proc)?;
+        labels::selinux(process.selinux_label.as_deref(), &proc)?;
         own_streams(process)?;
+        hide()?;
+        // Not only at the exec: until then a working folder or a program named /proc/self/fd/N/../… would lead out, and a
+        // process at its gate would hold the host's folders open for whoever may trace it (CVE-2024-21626).
+        drop(proc);
+        let for_program = dress.preserve_fds.saturating_add(dress.listen_fds);
+        let keep = [dress.keep, &[dress.root.as_fd().as_raw_fd()]].concat();
+        exec::close_all_but(for_program, keep).context(|| "close descriptors (close_range)")?;
         // A folder that only root may enter, or that only the user may enter: one of the two attempts opens it.
         let entered = enter_cwd(dress);
-        // From here on this process looks like one of the container's to them: no ptrace, no /proc/PID/fd (CVE-2016-9962).
-        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)
-            .context(|| "become invisible to ptrace (PR_SET_DUMPABLE)")?;
-
         capabilities::drop_bounding(process.capabilities.bounding)?;
         user::apply(process)?;
         let borrows_admin = dress.filter.is_some() && !process.no_new_privileges;
@@ -118,9 +137,6 @@ impl<'a> Door<'a> {
         let path = program::find(&process.args[0], &env)?;
         let image = Image::new(path.as_os_str().as_encoded_bytes(), &process.args, &env)
             .context(|| "process.args, process.env: a string holds a NUL byte")?;
-        // Whatever the caller or we ourselves have left open (CVE-2024-21626).
-        exec::close_on_exec_from(3 + dress.preserve_fds + dress.listen_fds)
-            .context(|| "mark descriptors (close_range)")?;
         Ok(Self { dress, image, borrows_admin })
     }
 

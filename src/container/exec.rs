@@ -1,7 +1,7 @@
 //! `exec`: one more process in a container that runs. The same two stories as a start, with joined namespaces.
 
 use std::convert::Infallible;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -309,16 +309,17 @@ impl Exec<'_> {
 
     /// The child's story.
     fn child(&self, wire: &Wire, direct: bool, second_fork: bool) -> Result<Infallible> {
-        become_program::relay_log(wire)?;
+        let log = become_program::relay_log(wire)?;
         let proc = ProcFs::open()?;
         let own_user_namespace = self.namespaces.separate(NamespaceKind::User);
-        if own_user_namespace && !second_fork {
+        if own_user_namespace {
             // Rights of the host's user namespace, which we are about to leave.
             security::rlimits::apply(&self.process.rlimits, None)?;
             security::oom::apply(self.process.oom_score_adj, None, &proc)?;
         }
         security::schedule::bind_to(self.process.affinity_initial.as_deref(), "process.execCPUAffinity.initial")?;
         self.cgroup.enter()?;
+        become_program::hide()?;
         self.join(direct)?;
         if second_fork {
             match clone::fork(libc::CLONE_PARENT as u64, None).context(|| "fork into the pid namespace")? {
@@ -344,13 +345,14 @@ impl Exec<'_> {
             memory_policy: None,
             filter: self.filter.as_ref(),
             keyring: None,
-            limits_are_set: own_user_namespace && !second_fork,
+            limits_are_set: own_user_namespace,
             make_cwd: false,
             preserve_fds: self.options.preserve_fds,
             listen_fds: 0,
             root: &root,
+            keep: &[wire.as_fd().as_raw_fd(), log],
         };
-        let door = Door::approach(&dress, &proc)?;
+        let door = Door::approach(&dress, proc)?;
         wire.wait_for_proceed()?;
         door.pass(wire)
     }

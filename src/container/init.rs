@@ -4,7 +4,7 @@
 //! write, and until the exec it holds no descriptor that the program could inherit.
 
 use std::convert::Infallible;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::Path;
 
 use super::become_program::{self, Door, Dress};
@@ -18,7 +18,7 @@ use crate::error::{Context, Result};
 use crate::namespaces::{self, Joins};
 use crate::plan::{NamespaceKind, Plan};
 use crate::rootfs::Prepared;
-use crate::security::seccomp;
+use crate::security::{oom, rlimits, seccomp};
 use crate::sys::beneath::Beneath;
 use crate::sys::clone::{self, Forked};
 use crate::sys::procfs::ProcFs;
@@ -102,7 +102,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     if waits_for_parent(plan, cgroup) {
         wire.wait_for_proceed()?;
     }
-    become_program::relay_log(wire)?;
+    let log = become_program::relay_log(wire)?;
     // While the host's /proc is still ours to see: labels, sysctls and scores go through this descriptor.
     let proc = ProcFs::open()?;
     enter_namespaces(init, cgroup, &proc)?;
@@ -139,23 +139,28 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         terminal::attach(&terminal.slave)?;
     }
     inside.finish(plan, &proc)?;
+    drop(inside);
     drop(step);
 
     let step = trace::step("rights");
+    let mut keep = vec![wire.as_fd().as_raw_fd(), log];
+    if let Gate::Socket(listener) = &init.gate {
+        keep.push(listener.as_raw_fd());
+    }
     let dress = Dress {
         process: &plan.process,
         personality: plan.personality,
         memory_policy: plan.memory_policy.as_ref(),
         filter: init.filter.as_ref(),
         keyring: (!options.no_new_keyring).then_some(init.state.id.as_str()),
-        limits_are_set: plan.namespaces.creates(NamespaceKind::User),
+        limits_are_set: plan.namespaces.separate(NamespaceKind::User),
         make_cwd: true,
         preserve_fds: options.preserve_fds,
         listen_fds: options.listen_fds,
         root: &root,
+        keep: &keep,
     };
-    let door = Door::approach(&dress, &proc)?;
-    drop(proc);
+    let door = Door::approach(&dress, proc)?;
     drop(step);
 
     let opener = wait_at_gate(init)?;
@@ -170,6 +175,15 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
 fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<()> {
     let _step = trace::step("namespaces");
     let namespaces = &init.plan.namespaces;
+    let joins_user = namespaces.separate(NamespaceKind::User) && !namespaces.creates(NamespaceKind::User);
+    if joins_user {
+        // Rights of the caller's user namespace.
+        rlimits::apply(&init.plan.process.rlimits, None)?;
+        oom::apply(init.plan.process.oom_score_adj, None, proc)?;
+    }
+    if joins_user && namespaces.time_offsets.is_empty() {
+        become_program::hide()?;
+    }
     init.joins.enter(namespaces, proc)?;
     cgroup.enter()?;
     if let Some(flags) = namespaces::second_fork(namespaces) {
@@ -184,6 +198,10 @@ fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<(
             Forked::Child if flags & NamespaceKind::User.flag() != 0 => init.wire.wait_for_proceed()?,
             Forked::Child => {}
         }
+    }
+    if joins_user {
+        // Time offsets are written by a process that can be seen, though by nobody of a joined pid namespace.
+        become_program::hide()?;
     }
     namespaces::unshare_cgroup(namespaces)?;
     if namespaces.separate(NamespaceKind::User) {

@@ -1,6 +1,7 @@
 //! execve(2), with everything that allocates done beforehand, and what precedes it.
 
 use std::ffi::{CStr, CString};
+use std::os::fd::RawFd;
 use std::os::raw::c_char;
 
 use rustix::io::Errno;
@@ -52,25 +53,47 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// Marks every descriptor from `first` on as CLOEXEC, whoever opened it (CVE-2024-21626).
+/// No descriptor has a higher number, unless the host's administrator raised fs.nr_open.
+const MOST: u32 = 1 << 20;
+
+/// Closes every descriptor but the standard streams, those in `keep`, and of the `for_program` after the streams those
+/// that the caller handed on: ours among them have CLOEXEC, which a descriptor that came through an exec cannot have.
+///
+/// Whoever owns one of the others must never use or drop it again: a process that is about to exec leaves by execve(2) or
+/// [`exit_now`].
 ///
 /// # Errors
-/// The errno of close_range(2); before Linux 5.11 each descriptor is marked by itself.
-pub fn close_on_exec_from(first: u32) -> Result<(), Errno> {
-    // SAFETY: takes three numbers; descriptors stay open, only their flag changes.
-    let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    match check(result) {
-        Err(Errno::NOSYS | Errno::INVAL) => mark_each_from(first),
-        other => other.map(drop),
+/// The errno of close_range(2), bare.
+pub fn close_all_but(for_program: u32, mut keep: Vec<RawFd>) -> Result<(), Errno> {
+    keep.sort_unstable();
+    let first = for_program.saturating_add(3).min(MOST);
+    for fd in (3..first as RawFd).filter(|fd| keep.binary_search(fd).is_err()) {
+        // SAFETY: takes a number; one that is no open descriptor gives EBADF.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags >= 0 && flags & libc::FD_CLOEXEC != 0 {
+            close_range(fd as u32, fd as u32)?;
+        }
     }
+    let mut from = first;
+    for fd in keep.into_iter().map(|fd| fd as u32) {
+        if fd > from {
+            close_range(from, fd - 1)?;
+        }
+        from = from.max(fd.saturating_add(1));
+    }
+    close_range(from, u32::MAX)
 }
 
-/// The fallback for kernels without CLOSE_RANGE_CLOEXEC: walks the whole table of descriptors.
-fn mark_each_from(first: u32) -> Result<(), Errno> {
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(1 << 20);
-    for fd in u64::from(first)..limit {
-        // SAFETY: a number that is no open descriptor gives EBADF; an open one only gets the flag.
-        unsafe { libc::fcntl(fd as i32, libc::F_SETFD, libc::FD_CLOEXEC) };
+/// close_range(2); where a filter around us hides it, each descriptor by itself.
+fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    // SAFETY: takes three numbers. By the promise of the only caller nobody uses these descriptors any more.
+    match check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) }) {
+        Err(Errno::NOSYS | Errno::PERM) => {}
+        other => return other.map(drop),
+    }
+    for fd in first..=last.min(MOST) {
+        // SAFETY: as above; a number that is no open descriptor gives EBADF.
+        unsafe { libc::close(fd as RawFd) };
     }
     Ok(())
 }
