@@ -126,8 +126,11 @@ impl Folder {
         // A state names hooks to run: in a shared place, such as /tmp, somebody else may have written one.
         let owner = rustix::fs::fstat(&fd).context(|| format!("stat {path:?}"))?.st_uid;
         if owner != rustix::process::geteuid().as_raw() {
-            return Err(Error::new(format!("the state folder {path:?} belongs to another user ({owner})"))
-                .hint("run the command as that user, or give another --root"));
+            return Err(Error::call(
+                format!("the state folder {path:?} belongs to another user ({owner})"),
+                Errno::PERM,
+            )
+            .hint("run the command as that user, or give another --root"));
         }
         Ok(Self { fd, path })
     }
