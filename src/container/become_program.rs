@@ -101,7 +101,7 @@ impl<'a> Door<'a> {
         schedule::apply(process)?;
         schedule::apply_shared(dress.personality, dress.memory_policy)?;
         if let Some(id) = dress.keyring {
-            keyring::label(process.selinux_label.as_deref(), proc)?;
+            keyring::label(process.selinux_label.as_deref(), &proc)?;
             keyring::join(id)?;
         }
         if !dress.limits_are_set {
