@@ -5,6 +5,8 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use rustix::fs::{CWD, FileType, Mode};
+
 use crate::only_for_myrt;
 use crate::util::command::write_executable;
 use crate::util::config::Edit as _;
@@ -312,6 +314,17 @@ fn a_full_disk_under_the_state_folder_is_an_error_and_leaves_nothing() {
     }
     assert!(!output.err().lines().any(|line| line == bundle.id), "a state folder is left: {output}");
     bundle.assert_clean();
+}
+
+#[test]
+fn a_passwd_that_never_ends_stops_no_start() {
+    let bundle = Bundle::busybox("passwd_fifo");
+    bundle.program("hook", "#!/bin/sh\nexit 0\n");
+    let _ = fs::remove_file(bundle.rootfs("etc/passwd"));
+    rustix::fs::mknodat(CWD, bundle.rootfs("etc/passwd"), FileType::Fifo, Mode::from(0o644), 0).unwrap();
+    bundle.sh("echo ran").run().ok().out_has("ran");
+    bundle.config(|config| config["hooks"] = json!({ "startContainer": [{ "path": "/hook" }] }));
+    bundle.run().ok().out_has("ran");
 }
 
 #[test]

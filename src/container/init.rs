@@ -10,7 +10,7 @@ use std::path::Path;
 use super::become_program::{self, Door, Dress};
 use super::create::CreateOptions;
 use super::launch::Ending;
-use super::state::{State, Status};
+use super::state::{Report, State, Status};
 use super::wire::{Message, Wire};
 use super::{gate, hooks, terminal};
 use crate::cgroup::{Cgroup, View};
@@ -105,6 +105,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let log = become_program::relay_log(wire)?;
     // While the host's /proc is still ours to see: labels, sysctls and scores go through this descriptor.
     let proc = ProcFs::open()?;
+    let report = report_for_hooks(init);
     enter_namespaces(init, cgroup, &proc)?;
 
     // A session of its own, so that the caller's terminal and job control are out of reach.
@@ -122,7 +123,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         wire.wait_for_proceed()?;
     }
     if !plan.hooks.create_container.is_empty() {
-        hooks::run(&plan.hooks.create_container, "createContainer", &hook_json(init, Status::Creating))?;
+        hooks::run(&plan.hooks.create_container, "createContainer", &hook_json(report.as_ref(), Status::Creating))?;
     }
     let step = trace::step("pivot");
     let inside = root.pivot(options.no_pivot, &proc)?;
@@ -166,7 +167,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let opener = wait_at_gate(init)?;
     let opener = opener.as_ref().unwrap_or(wire);
     become_program::or_report(opener, || {
-        door.run_hooks(&plan.hooks.start_container, &hook_json(init, Status::Created), opener)?;
+        door.run_hooks(&plan.hooks.start_container, &hook_json(report.as_ref(), Status::Created), opener)?;
         door.pass(opener)
     })
 }
@@ -225,10 +226,18 @@ fn become_root_inside() -> Result<()> {
     Ok(())
 }
 
-/// The state for hooks that run inside: the process as it sees itself.
-fn hook_json(init: &Init<'_>, status: Status) -> Vec<u8> {
-    let mut report = init.state.report(status);
-    report.pid = rustix::process::getpid().as_raw_nonzero().get();
+/// The state for hooks that run inside, before the root changes: the owner's name is looked up in the host's /etc/passwd,
+/// and that of the container may be a fifo without a writer, or endless.
+fn report_for_hooks(init: &Init<'_>) -> Option<Report> {
+    let hooks = &init.plan.hooks;
+    let none = hooks.create_container.is_empty() && hooks.start_container.is_empty();
+    (!none).then(|| init.state.report(Status::Creating))
+}
+
+/// What hooks that run inside read: the process as it sees itself.
+fn hook_json(report: Option<&Report>, status: Status) -> Vec<u8> {
+    let Some(report) = report else { return Vec::new() };
+    let report = Report { status, pid: rustix::process::getpid().as_raw_nonzero().get(), ..report.clone() };
     serde_json::to_vec(&report).unwrap_or_default()
 }
 
