@@ -20,6 +20,9 @@ impl Process {
         if spec.args.is_empty() {
             bail!("{field}.args: there is no program to run");
         }
+        if spec.args[0].is_empty() {
+            bail!("{field}.args[0]: an empty string names no program");
+        }
         no_zero_byte(&spec.args, field, "args")?;
         no_zero_byte(&spec.env, field, "env")?;
         if !spec.cwd.starts_with('/') {
@@ -163,6 +166,7 @@ mod tests {
     fn each_refusal_names_its_field() {
         let refused = [
             (serde_json::json!({"args": []}), "process.args:"),
+            (serde_json::json!({"args": ["", "x"]}), "process.args[0]:"),
             (serde_json::json!({"args": ["a", "b\0"]}), "process.args[1]:"),
             (serde_json::json!({"env": ["A=\0"]}), "process.env[0]:"),
             (serde_json::json!({"cwd": "tmp"}), "process.cwd:"),
