@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
 
+use super::private::Private;
 use super::properties::{Property, Value};
 use crate::bail;
 use crate::error::{Error, Result};
@@ -39,9 +40,12 @@ impl Manager {
     pub(super) fn connect(user: bool) -> Result<Self> {
         let mut failures = Vec::new();
         for (address, bus) in addresses(user) {
-            let builder = Builder::address(address.as_str()).method_timeout(PATIENCE);
-            let builder = if bus { builder } else { builder.p2p() };
-            match zbus::block_on(builder.build()) {
+            let builder = if bus {
+                Ok(Builder::address(address.as_str()))
+            } else {
+                Private::connect(&address).map(|socket| Builder::socket(socket).p2p()).map_err(zbus::Error::from)
+            };
+            match builder.and_then(|builder| zbus::block_on(builder.method_timeout(PATIENCE).build())) {
                 Ok(connection) => return Ok(Self { connection, bus }),
                 Err(error) => failures.push(format!("{address}: {error}")),
             }
@@ -89,7 +93,11 @@ impl Manager {
             Some("active") => Ok(()),
             state => {
                 self.reset(unit);
-                bail!("{}: it is {} instead of active; see `systemctl status {unit}`", what(), state.unwrap_or("gone"))
+                let state = state.unwrap_or("gone");
+                Err(Error::new(format!("{}: it is {state} instead of active; see `systemctl status {unit}`", what())).hint(
+                    "a user's manager can take only processes of that user's own session: start from one, for instance by \
+                     `systemd-run --user --scope`",
+                ))
             }
         }
     }
@@ -173,12 +181,12 @@ fn addresses(user: bool) -> Vec<(String, bool)> {
     if !user {
         let system =
             variable("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
-        return vec![(system, true), ("unix:path=/run/systemd/private".to_owned(), false)];
+        return vec![(system, true), ("/run/systemd/private".to_owned(), false)];
     }
     let uid = rustix::process::geteuid().as_raw();
     let folder = variable("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
     let session = variable("DBUS_SESSION_BUS_ADDRESS").unwrap_or_else(|| format!("unix:path={}/bus", folder.display()));
-    vec![(session, true), (format!("unix:path={}/systemd/private", folder.display()), false)]
+    vec![(session, true), (format!("{}/systemd/private", folder.display()), false)]
 }
 
 /// Whether a reply is the error of this name.

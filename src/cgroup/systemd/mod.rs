@@ -5,6 +5,7 @@
 
 pub(super) mod annotations;
 mod bus;
+mod private;
 mod properties;
 
 use std::path::Path;
