@@ -159,31 +159,25 @@ static int write_to(char **argv)
 	return 0;
 }
 
-/* Opens the exe of a process that is none of this container's own programs; below zero when there is none now. */
-static int open_foreign_exe(void)
+/* Opens the exe of a process that runs the file with this inode, the runtime's copy that the test has made; below zero
+   when there is none now. No other file is ever attacked: a test that wins must not harm the machine. */
+static int open_runtime_exe(const char *inode)
 {
-	static const char *const own_paths[] = { "/bin/probe", "/bin/busybox" };
-	struct stat own[2], exe;
-	for (int i = 0; i < 2; i++)
-		if (stat(own_paths[i], &own[i]))
-			return -1;
+	struct stat exe;
 	for (int pid = 1; pid < 2000; pid++) {
 		char path[64];
 		snprintf(path, sizeof path, "/proc/%d/exe", pid);
 		int fd = open(path, O_RDONLY);
 		if (fd < 0)
 			continue;
-		int is_own = fstat(fd, &exe) != 0;
-		for (int i = 0; i < 2; i++)
-			is_own |= exe.st_dev == own[i].st_dev && exe.st_ino == own[i].st_ino;
-		if (!is_own)
+		if (fstat(fd, &exe) == 0 && exe.st_ino == strtoull(inode, NULL, 10))
 			return fd;
 		close(fd);
 	}
 	return -1;
 }
 
-/* overwrite STOP: until the file STOP exists, looks for such a process and tries to write to its exe as the attackers of
+/* overwrite STOP INODE: until the file STOP exists, looks for such a process and tries to write to its exe as the attackers of
    CVE-2019-5736 did: holds a descriptor of it read-only, and opens that for writing again and again, also after the
    process has ended */
 static int overwrite(char **argv)
@@ -192,7 +186,7 @@ static int overwrite(char **argv)
 	fflush(stdout);
 	while (access(argv[0], F_OK)) {
 		char path[64];
-		int fd = open_foreign_exe();
+		int fd = open_runtime_exe(argv[1]);
 		if (fd < 0)
 			continue;
 		puts("seen");
@@ -213,7 +207,7 @@ static int overwrite(char **argv)
 	return 0;
 }
 
-/* hammer STOP: gets hold of such an exe once, says so, and then asks to write to it without end: even a request that is
+/* hammer STOP INODE: gets hold of such an exe once, says so, and then asks to write to it without end: even a request that is
    refused may stand in the way of who wants to execute the file */
 static int hammer(char **argv)
 {
@@ -222,7 +216,7 @@ static int hammer(char **argv)
 	puts("watching");
 	fflush(stdout);
 	while (fd < 0 && access(argv[0], F_OK))
-		fd = open_foreign_exe();
+		fd = open_runtime_exe(argv[1]);
 	puts("held");
 	fflush(stdout);
 	snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
