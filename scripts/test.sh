@@ -73,7 +73,7 @@ print(found[-1])'
 }
 
 suite() {
-    need_package python3 busybox-static util-linux uidmap iproute2 gcc libc6-dev
+    need_package python3 busybox-static util-linux uidmap iproute2 procps gcc libc6-dev
     local program user home
     say "building the black-box suite"
     as_builder cargo build --locked --bin myrt
