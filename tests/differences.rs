@@ -47,5 +47,6 @@ differences! {
     CVE_FIXED_LATER: "runc 1.1.5 is older than the fix of this one; that the replay succeeds against it shows that it works",
     BUSY_BINARY: "runc 1.1 runs from a read-only mount, where a refused request to write still makes the file busy for a moment",
     STATE_OWNER: "runc believes a state whoever wrote it: its state root is its callers' to guard",
+    CHROOT: "runc makes the container, and its exec enters the root outside the chroot",
     CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
 }

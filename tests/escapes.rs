@@ -417,6 +417,18 @@ fn cve_2024_21626_a_created_container_holds_nothing_of_the_host_open() {
 }
 
 #[test]
+fn in_a_chroot_no_container_is_made_whose_exec_would_leave_it() {
+    only_for_myrt!(CHROOT);
+    let bundle = Bundle::busybox("chroot");
+    bundle.sleeps();
+    let folder = bundle.outside("chroot");
+    fs::create_dir_all(&folder).unwrap();
+    let script = "mount --rbind / \"$1\"; shift; exec chroot \"$@\"";
+    let within = ["unshare", "-m", "sh", "-ec", script, "sh", folder.to_str().unwrap(), folder.to_str().unwrap()];
+    bundle.run_command().by(within).run().fails().err_has("chroot");
+}
+
+#[test]
 fn cve_2016_9962_the_root_of_a_user_namespace_gets_no_descriptor_of_who_enters_it() {
     let bundle = Bundle::busybox("cve_9962");
     let victim = Victim::new(&bundle);
