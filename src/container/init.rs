@@ -127,6 +127,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     }
     let step = trace::step("pivot");
     let inside = root.pivot(options.no_pivot, &proc)?;
+    inside.check_namespace(&proc)?;
     drop(step);
 
     let step = trace::step("finish root");

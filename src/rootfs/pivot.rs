@@ -52,7 +52,6 @@ impl NewRoot {
                 rustix::process::chdir("/").context(|| "chdir /")?;
             }
         }
-        check_root_of_namespace(&self.root, proc)?;
         // Only now does "/" mean the container's root. Private it is already.
         if !self.propagation.contains(MountPropagationFlags::PRIVATE) {
             rustix::mount::mount_change("/", self.propagation).context(|| "linux.rootfsPropagation")?;
@@ -61,28 +60,33 @@ impl NewRoot {
     }
 }
 
-/// Makes sure that the new root is what everybody gets who joins the mount namespace, `exec` first of all. Where we were
-/// started in a chroot it is not: the host's true root is still above, and a program of an exec would be the host's.
-///
-/// Joining one's own mount namespace leads to its root (setns(2)), which is then compared; the working folder is "/".
-fn check_root_of_namespace(root: &OwnedFd, proc: &ProcFs) -> Result<()> {
-    let what = || "look for the root of the mount namespace";
-    // Through a magic link of the host's own procfs, of this very process.
-    let own = rustix::fs::openat(proc, "self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).context(what)?;
-    clone::setns(&own, NamespaceKind::Mount.flag()).context(what)?;
-    let identity =
-        |found: rustix::fs::Statx| (found.stx_mnt_id, found.stx_ino, found.stx_dev_major, found.stx_dev_minor);
-    let look = |path: &str| {
-        let mask = StatxFlags::INO | StatxFlags::MNT_ID;
-        rustix::fs::statx(root, path, AtFlags::EMPTY_PATH, mask).map(identity).context(what)
-    };
-    if look("/")? != look("")? {
-        return Err(Error::new(
-            "the container's root is not the root of its mount namespace: myrt was started in a chroot",
-        )
-        .hint("start it outside; what exec joins would be the host's root, not the container's"));
+impl Inside {
+    /// Makes sure that the new root is what everybody gets who joins the mount namespace, `exec` first of all. Where we
+    /// were started in a chroot it is not: the host's true root is still above, and a program of an exec would be the
+    /// host's.
+    ///
+    /// Joining one's own mount namespace leads to its root (setns(2), which wants a process without threads); that is
+    /// then compared. The working folder is "/" afterwards.
+    ///
+    /// # Errors
+    /// Where the two differ.
+    pub fn check_namespace(&self, proc: &ProcFs) -> Result<()> {
+        let what = || "look for the root of the mount namespace";
+        // Through a magic link of the host's own procfs, of this very process.
+        let own = rustix::fs::openat(proc, "self/ns/mnt", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+        clone::setns(own.context(what)?, NamespaceKind::Mount.flag()).context(what)?;
+        let identity =
+            |found: rustix::fs::Statx| (found.stx_mnt_id, found.stx_ino, found.stx_dev_major, found.stx_dev_minor);
+        let look = |path: &str| {
+            let mask = StatxFlags::INO | StatxFlags::MNT_ID;
+            rustix::fs::statx(&self.root, path, AtFlags::EMPTY_PATH, mask).map(identity).context(what)
+        };
+        if look("/")? == look("")? {
+            return Ok(());
+        }
+        Err(Error::new("the container's root is not the root of its mount namespace: myrt was started in a chroot")
+            .hint("start it outside; what exec joins would be the host's root, not the container's"))
     }
-    Ok(())
 }
 
 /// Moves the new root, which is the working folder, onto the old one. The host's tree stays below, out of reach but in
