@@ -1,0 +1,14 @@
+//! myrt under the engines that people use: each test drives a real engine, as its users do, and looks at what they see.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `calls.rs` | the runtime as an engine finds it: a wrapper that writes down each call |
+//!
+//! All need root and the engine's Debian package; `scripts/test.sh engines` installs them. Every daemon has data, sockets
+//! and, where it makes bridges, a network namespace of its own, so that the machine's own engines never notice.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod calls;
+#[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
+#[path = "../util/mod.rs"]
+mod util;
