@@ -64,3 +64,13 @@ need_release() {
     as_builder cargo build --release --locked --bin myrt
     myrt=$(built release)/myrt
 }
+
+# test_program NAME: where cargo put a program of tests.
+test_program() {
+    as_builder cargo test --locked --test "$1" --no-run --message-format=json 2>/dev/null |
+        python3 -c '
+import json, sys
+found = [m["executable"] for line in sys.stdin for m in [json.loads(line)]
+         if m.get("reason") == "compiler-artifact" and m["target"]["name"] == sys.argv[1] and m.get("executable")]
+print(found[-1])' "$1"
+}

@@ -51,7 +51,7 @@ lint() {
 
 scripts_parse() {
     local file
-    for file in "$root"/scripts/*.sh "$root"/rootfs-examples/*.sh "$root"/.ci/run; do bash -n "$file" || return; done
+    for file in "$root"/scripts/*.sh "$root"/scripts/vm/{*.sh,agent,customize,rounds} "$root"/rootfs-examples/*.sh "$root"/.ci/run; do bash -n "$file" || return; done
     for file in "$root"/scripts/*.py "$root"/scripts/bench/*.py; do
         python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file" || return
     done
@@ -66,23 +66,13 @@ unit() {
     cargo_test "unit tests" as_builder env MYRT_TEST_ORACLE=1 cargo test --locked --lib --bins
 }
 
-# Where cargo put the program of the black-box suite.
-suite_program() {
-    as_builder cargo test --locked --test integration --no-run --message-format=json 2>/dev/null |
-        python3 -c '
-import json, sys
-found = [m["executable"] for line in sys.stdin for m in [json.loads(line)]
-         if m.get("reason") == "compiler-artifact" and m["target"]["name"] == "integration" and m.get("executable")]
-print(found[-1])'
-}
-
 suite() {
     need_package python3 busybox-static util-linux uidmap iproute2 procps gcc libc6-dev
     local program user home
     say "building the black-box suite"
     as_builder cargo build --locked --bin myrt
     as_builder cargo test --locked --test integration --no-run
-    program=$(suite_program)
+    program=$(test_program integration)
     cd "$root"
     cargo_test "black-box suite as root" as_root env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} "$program"
 
