@@ -3,12 +3,17 @@
 //! | file | subject |
 //! |---|---|
 //! | `calls.rs` | the runtime as an engine finds it: a wrapper that writes down each call |
+//! | `containerd.rs`, `containerd_daemon.rs` | containerd by `ctr`; a daemon in namespaces of its own |
+//! | `differences.rs` | where another runtime differs under an engine, and why |
 //!
 //! All need root and the engine's Debian package; `scripts/test.sh engines` installs them. Every daemon has data, sockets
 //! and, where it makes bridges, a network namespace of its own, so that the machine's own engines never notice.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod calls;
+mod containerd;
+mod containerd_daemon;
+mod differences;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;

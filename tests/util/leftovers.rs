@@ -40,6 +40,7 @@ pub fn processes(marker: &str) -> Vec<(Pid, String)> {
 
 /// Takes down by force what a failed test left, so that the next one begins on a clean host.
 pub fn sweep(marker: &str, cgroup: &str, folder: &Path) {
+    assert!(marker.contains('='), "{marker:?} is no variable: an environment's empty end would match on every process");
     for (pid, _) in processes(marker) {
         let _ = kill_process(pid, Signal::KILL);
     }

@@ -1,0 +1,5 @@
+//! Where another runtime differs under an engine, and why; `tests/differences.rs` is the same for the black-box suite.
+
+crate::differences! {
+    CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
+}
