@@ -32,5 +32,6 @@ crate::differences! {
     BUSY_BINARY: "runc 1.1 runs from a read-only mount, where a refused request to write still makes the file busy for a moment",
     STATE_OWNER: "runc believes a state whoever wrote it: its state root is its callers' to guard",
     CHROOT: "runc makes the container, and its exec enters the root outside the chroot",
+    UNGRANTED: "runc 1.1 refuses a container that asks for a capability which runc itself lacks; the specification wants a warning",
     CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
 }

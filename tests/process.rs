@@ -131,6 +131,21 @@ fn a_capability_that_nobody_knows_does_not_stop_the_container() {
 }
 
 #[test]
+fn a_capability_that_the_runtime_lacks_does_not_stop_the_container() {
+    only_for_myrt!(UNGRANTED);
+    let bundle = Bundle::busybox("caps_ungranted");
+    bundle.args(["grep", "Cap", "/proc/self/status"]);
+    bundle.config(|config| config.capabilities(&["CAP_KILL", "CAP_SYS_TIME"]));
+    for no_new_privileges in [true, false] {
+        bundle.config(|config| config["process"]["noNewPrivileges"] = json!(no_new_privileges));
+        let output = bundle.run_command().by(["setpriv", "--bounding-set", "-sys_time"]).run();
+        let text = output.ok().err_has("CAP_SYS_TIME").out();
+        assert_eq!(status_of(&text, "CapEff"), cap_mask(&[5]), "{text}");
+        assert_eq!(status_of(&text, "CapBnd"), cap_mask(&[5]), "{text}");
+    }
+}
+
+#[test]
 fn no_new_privs_is_set_when_asked_for() {
     let bundle = Bundle::busybox("nnp");
     bundle.args(["grep", "NoNewPrivs", "/proc/self/status"]).run().ok().stdout("NoNewPrivs:\t1");

@@ -14,7 +14,7 @@ use super::handover::Announcement;
 use super::wire::{Message, Wire};
 use super::{hooks, program, wait};
 use crate::error::{Context, Error, Result};
-use crate::plan::{MemoryPolicy, Process, capability, spec};
+use crate::plan::{Capabilities, MemoryPolicy, Process, capability, spec};
 use crate::security::{self, capabilities, keyring, labels, oom, rlimits, schedule, user};
 use crate::sys::beneath::{Beneath, Leaf};
 use crate::sys::clone::{self, Forked};
@@ -52,6 +52,8 @@ pub struct Dress<'a> {
 pub struct Door<'a> {
     dress: &'a Dress<'a>,
     image: Image,
+    /// The capabilities that the program will have.
+    granted: Capabilities,
     /// The filter is loaded with CAP_SYS_ADMIN, which is then still to be taken away.
     borrows_admin: bool,
 }
@@ -123,7 +125,7 @@ impl<'a> Door<'a> {
         capabilities::drop_bounding(process.capabilities.bounding)?;
         user::apply(process)?;
         let borrows_admin = dress.filter.is_some() && !process.no_new_privileges;
-        capabilities::prepare(&process.capabilities, if borrows_admin { capability::SYS_ADMIN } else { 0 })?;
+        let granted = capabilities::prepare(&process.capabilities, if borrows_admin { capability::SYS_ADMIN } else { 0 })?;
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).context(|| "process.noNewPrivileges: prctl")?;
         }
@@ -137,7 +139,7 @@ impl<'a> Door<'a> {
         let path = program::find(&process.args[0], &env)?;
         let image = Image::new(path.as_os_str().as_encoded_bytes(), &process.args, &env)
             .context(|| "process.args, process.env: a string holds a NUL byte")?;
-        Ok(Self { dress, image, borrows_admin })
+        Ok(Self { dress, image, granted, borrows_admin })
     }
 
     /// Runs the startContainer hooks as the program would run: by a child with the same rights, not those still borrowed.
@@ -155,7 +157,7 @@ impl<'a> Door<'a> {
                 _ => exec::exit_now(1),
             },
             Forked::Child => or_report(opener, || {
-                capabilities::finish(&self.dress.process.capabilities)?;
+                capabilities::finish(&self.granted)?;
                 hooks::run(hooks, "startContainer", state)?;
                 exec::exit_now(0)
             }),
@@ -178,7 +180,7 @@ impl<'a> Door<'a> {
             }
         }
         if self.borrows_admin {
-            capabilities::finish(&self.dress.process.capabilities)?;
+            capabilities::finish(&self.granted)?;
         }
         drop(step);
         let path = Path::new(std::ffi::OsStr::new(self.image.path().to_str().unwrap_or_default()));

@@ -4,6 +4,7 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::error::{Context, Error, Result};
+use crate::log;
 use crate::plan::{Capabilities, capability};
 
 /// Takes everything out of the bounding set that is not in `keep`. Needs CAP_SETPCAP, so it comes before [`prepare`].
@@ -27,18 +28,52 @@ pub fn drop_bounding(keep: u64) -> Result<()> {
 }
 
 /// Sets all sets but what `extra` adds for the moment: capabilities that a later step needs and [`finish`] takes away.
+/// Gives the sets that the program will have: what the runtime itself lacks cannot be granted, which the specification
+/// wants to be a warning (a privileged container on a host that is itself restricted still has all that there is).
 ///
 /// # Errors
-/// Where the runtime itself lacks what the container is to have.
-pub fn prepare(sets: &Capabilities, extra: u64) -> Result<()> {
-    set(sets, extra)?;
+/// Where the runtime itself lacks `extra`.
+pub fn prepare(wanted: &Capabilities, extra: u64) -> Result<Capabilities> {
+    let sets = match set(wanted, extra) {
+        Err(error) if error.errno() == Some(Errno::PERM) => {
+            let (granted, lacking) = grantable(wanted);
+            // Nothing of the container's own: it was `extra`.
+            if lacking == 0 {
+                return Err(error);
+            }
+            set(&granted, extra)?;
+            log::warn(format!(
+                "process.capabilities: {} cannot be granted, for the runtime itself lacks it: the container runs without",
+                capability::names(lacking)
+            ));
+            granted
+        }
+        other => {
+            other?;
+            *wanted
+        }
+    };
     rustix::thread::clear_ambient_capability_set().context(|| "clear the ambient capabilities")?;
     for number in (0..u64::BITS).filter(|number| sets.ambient & (1 << number) != 0) {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         rustix::thread::configure_capability_in_ambient_set(capability, true)
             .context(|| format!("process.capabilities.ambient: raise {}", capability::names(1 << number)))?;
     }
-    Ok(())
+    Ok(sets)
+}
+
+/// The part of the sets that this process has itself, and what is missing from it.
+fn grantable(wanted: &Capabilities) -> (Capabilities, u64) {
+    let own = rustix::thread::capabilities(None).map_or(0, |own| own.permitted.bits());
+    let Capabilities { bounding, effective, permitted, inheritable, ambient } = *wanted;
+    let granted = Capabilities {
+        bounding,
+        effective: effective & own,
+        permitted: permitted & own,
+        inheritable: inheritable & own,
+        ambient: ambient & own,
+    };
+    (granted, (effective | permitted | inheritable) & !own)
 }
 
 fn is_bounding(number: u32) -> bool {
@@ -119,12 +154,21 @@ mod tests {
     }
 
     #[test]
-    fn what_the_runtime_lacks_is_named() {
+    fn what_the_runtime_lacks_is_left_out() {
         on_a_thread(|| {
             let few = Capabilities { effective: KILL, permitted: KILL | SETPCAP, ..Capabilities::default() };
+            assert_eq!(prepare(&few, 0).unwrap(), few);
+            assert_eq!(prepare(&Capabilities { permitted: KILL | SETPCAP | 2, ..few }, 0).unwrap(), few);
+        });
+    }
+
+    #[test]
+    fn what_a_step_needs_for_the_moment_is_not() {
+        on_a_thread(|| {
+            let few = Capabilities { effective: KILL, permitted: KILL, ..Capabilities::default() };
             prepare(&few, 0).unwrap();
-            let error = prepare(&Capabilities { permitted: KILL | 2, ..few }, 0).unwrap_err();
-            assert!(error.remedy().unwrap().contains("CAP_DAC_OVERRIDE"), "{error}");
+            let error = prepare(&few, capability::SYS_ADMIN).unwrap_err();
+            assert!(error.remedy().unwrap().contains("CAP_SYS_ADMIN"), "{error}");
         });
     }
 }
