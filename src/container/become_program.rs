@@ -125,7 +125,8 @@ impl<'a> Door<'a> {
         capabilities::drop_bounding(process.capabilities.bounding)?;
         user::apply(process)?;
         let borrows_admin = dress.filter.is_some() && !process.no_new_privileges;
-        let granted = capabilities::prepare(&process.capabilities, if borrows_admin { capability::SYS_ADMIN } else { 0 })?;
+        let granted =
+            capabilities::prepare(&process.capabilities, if borrows_admin { capability::SYS_ADMIN } else { 0 })?;
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true).context(|| "process.noNewPrivileges: prctl")?;
         }

@@ -5,6 +5,7 @@
 //! | `calls.rs` | the runtime as an engine finds it: a wrapper that writes down each call |
 //! | `containerd.rs`, `containerd_daemon.rs` | containerd by `ctr`; a daemon in namespaces of its own |
 //! | `differences.rs` | where another runtime differs under an engine, and why |
+//! | `docker/` | Docker, with a dockerd of its own (`dockerd.sh`) |
 //!
 //! All need root and the engine's Debian package; `scripts/test.sh engines` installs them. Every daemon has data, sockets
 //! and, where it makes bridges, a network namespace of its own, so that the machine's own engines never notice.
@@ -14,6 +15,7 @@ mod calls;
 mod containerd;
 mod containerd_daemon;
 mod differences;
+mod docker;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;
