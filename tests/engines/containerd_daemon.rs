@@ -17,9 +17,7 @@ pub const IMAGE: &str = "myrt.test/busybox:1";
 
 /// Process 1 of the daemon's processes: adopts what shims leave, and starts a killed daemon again, as systemd does.
 const INIT: &str = "ip link set lo up
-    mkdir -p /run/containerd /run/netns
-    mount -t tmpfs tmpfs /run/containerd
-    mount -t tmpfs tmpfs /run/netns
+    for own in /run/containerd /run/netns /var/lib/cni; do mkdir -p $own; mount -t tmpfs tmpfs $own; done
     echo made
     for life in 1 2 3; do containerd --config $1 & wait $! || true; done";
 
@@ -65,7 +63,7 @@ impl Containerd {
 
         let mut containerd = Self { dir, runtime, namespace, prefix, daemon: Some(daemon) };
         containerd.until_ready();
-        containerd.import(IMAGE, &["sh"]);
+        containerd.import(&containerd.namespace, IMAGE, &["sh"]);
         containerd
     }
 
@@ -79,8 +77,8 @@ impl Containerd {
         });
     }
 
-    /// Makes an image of busybox, in the format of `docker save`, and imports it under `name`.
-    pub fn import(&self, name: &str, command: &[&str]) {
+    /// Makes an image of busybox, in the format of `docker save`, and imports it into `namespace` of containerd as `name`.
+    pub fn import(&self, namespace: &str, name: &str, command: &[&str]) {
         let image = self.dir.join("image");
         assets::busybox_rootfs(&image.join("rootfs"));
         let config = serde_json::json!({
@@ -98,7 +96,7 @@ impl Containerd {
             tar -cf ../image.tar manifest.json config.json layer.tar";
         TestCommand::shell(pack, [""]).cwd(&image).run().ok();
         fs::remove_dir_all(&image).unwrap();
-        self.ctr(["image", "import"]).arg(self.dir.join("image.tar").display()).run().ok();
+        self.ctr_in(namespace, ["image", "import"]).arg(self.dir.join("image.tar").display()).run().ok();
     }
 
     /// A command in the namespaces of the daemon.
@@ -108,8 +106,13 @@ impl Containerd {
 
     /// `ctr` on this daemon.
     pub fn ctr<S: ToString>(&self, args: impl IntoIterator<Item = S>) -> TestCommand {
+        self.ctr_in(&self.namespace, args)
+    }
+
+    /// `ctr` in any of containerd's own namespaces.
+    pub fn ctr_in<S: ToString>(&self, namespace: &str, args: impl IntoIterator<Item = S>) -> TestCommand {
         let socket = format!("{}/sock", self.dir.display());
-        self.inside(["ctr", "--address", &socket, "--namespace", &self.namespace]).args(args)
+        self.inside(["ctr", "--address", &socket, "--namespace", namespace]).args(args)
     }
 
     /// `ctr run FLAGS IMAGE ID ARGS`, with the runtime under test.

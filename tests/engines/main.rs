@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `calls.rs` | the runtime as an engine finds it: a wrapper that writes down each call |
 //! | `containerd.rs`, `containerd_daemon.rs` | containerd by `ctr`; a daemon in namespaces of its own |
+//! | `cri.rs`, `cri.py` | pods, as a kubelet asks containerd for them; the client |
 //! | `differences.rs` | where another runtime differs under an engine, and why |
 //! | `docker/` | Docker, with a dockerd of its own (`dockerd.sh`) |
 //!
@@ -14,6 +15,7 @@
 mod calls;
 mod containerd;
 mod containerd_daemon;
+mod cri;
 mod differences;
 mod docker;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
