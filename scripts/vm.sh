@@ -6,11 +6,13 @@
 #   scripts/vm.sh shell [OPTION…]             a shell inside; `exit` ends the machine, Ctrl-A X ends it at once
 #   scripts/vm.sh build                       makes the machine's disk, which the others do when it is missing
 #
-#   --copy PATH[:GUEST]    puts a file or folder of yours there (default: the same name in /); may be repeated
+#   --copy PATH[:GUEST]    puts a file or folder of yours there (default: the same name in /); may be repeated. Owners are
+#                          kept when root calls; an ordinary user's files become root's.
 #   --timeout SECONDS      for run: ends a machine that is still at it (default 1800)
 #
 # Each machine begins from the same disk and forgets what was done in it. myrt is /usr/local/bin/myrt inside: the release
-# of this checkout, or what MYRT names. The host needs KVM for speed only; without it the machine is emulated.
+# of this checkout, or what MYRT names. The host needs KVM for speed only; without it the machine is emulated. VM_MIRROR
+# names another Debian mirror than mmdebstrap's default, VM_APPEND adds to the kernel's command line.
 # An exit code of 125 says that the machine failed, not the command.
 . "$(dirname "$0")/lib.sh"
 
@@ -37,7 +39,7 @@ build() {
     packages=$(sed 's/ *#.*//' "$root/scripts/vm/packages" | grep . | paste -sd,)
     as_root mmdebstrap --quiet --variant=minbase --include="$packages" --customize-hook="$root/scripts/vm/customize" \
         --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-exclude=/usr/share/man/*' \
-        --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$work/root" </dev/null ||
+        --dpkgopt='path-exclude=/usr/share/locale/*' "$suite" "$work/root" ${VM_MIRROR:+"$VM_MIRROR"} </dev/null ||
         { as_root rm -rf "$work"; die "mmdebstrap could not make the machine's root"; }
     as_root mv "$work/root/boot/initrd.gz" "$work/initrd.gz"
     as_root cp "$work"/root/boot/vmlinuz-* "$work/vmlinuz"
@@ -72,11 +74,13 @@ accelerator() {
 
 # boot JOB SECONDS: starts a machine on the folder JOB/fs (copied to its /), streams its output, sets $code to the job's.
 boot() {
-    local job=$1 patience=$2 accel cpu=max made word begun=$SECONDS streams=() terminal=(-serial null)
+    local job=$1 patience=$2 accel cpu=max made word owner begun=$SECONDS streams=() terminal=(-serial null)
     made=$(disk)
     accel=$(accelerator)
     [ "$accel" = kvm ] && cpu=host
-    tar -C "$job/fs" -cf "$job/job.tar" .
+    owner=()
+    [ "$(id -u)" = 0 ] || owner=(--owner=0 --group=0)
+    tar -C "$job/fs" "${owner[@]}" -cf "$job/job.tar" .
     truncate -s 512M "$job/swap"
     mkfifo "$job/out" "$job/err" "$job/status"
     cat "$job/out" & streams+=($!)
@@ -124,12 +128,16 @@ boot() {
     fi
 }
 
-# The machine powers off by itself after its job; one that does not is ended.
+# The machine powers off by itself after its job; one that does not is ended: politely, or the shell would report a kill.
 end_machine() {
-    local tries=0
+    local tries
     [ -n "${machine:-}" ] || return 0
-    [ -z "${why:-}" ] || kill -KILL "$machine" 2>/dev/null || true
-    while kill -0 "$machine" 2>/dev/null && [ $((tries += 1)) -lt 50 ]; do sleep 0.1; done
+    [ -z "${why:-}" ] || kill -TERM "$machine" 2>/dev/null || true
+    for tries in {1..100}; do
+        kill -0 "$machine" 2>/dev/null || break
+        [ "$tries" != 50 ] || kill -TERM "$machine" 2>/dev/null || true
+        sleep 0.1
+    done
     kill -KILL "$machine" 2>/dev/null || true
     wait "$machine" 2>/dev/null || true
     machine=
@@ -139,7 +147,7 @@ end_machine() {
 
 job=
 clean_up() {
-    if [ -n "${machine:-}" ]; then kill -KILL "$machine" 2>/dev/null || true; fi
+    why=interrupted end_machine
     [ -z "$job" ] || rm -rf "$job"
 }
 trap clean_up EXIT
@@ -206,6 +214,6 @@ case $command in
 build) need_package qemu-system-x86; build; say "the disk: $(disk)/disk.img" ;;
 run | shell) "$command" "$@" ;;
 test) . "$root/scripts/vm/test.sh"; vm_test "$@" ;;
--h | --help | '') sed -n '2,16s/^# \{0,1\}//p' "$0"; [ -n "$command" ] || exit 2 ;;
+-h | --help | '') sed -n '2,18s/^# \{0,1\}//p' "$0"; [ -n "$command" ] || exit 2 ;;
 *) die "unknown command $command (run, shell, test or build)" ;;
 esac
