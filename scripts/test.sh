@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Installs what is missing and runs every check and test. It can be run again at any time.
 #
-#   scripts/test.sh [lint|unit|suite|all]      default: all
+#   scripts/test.sh [lint|unit|suite|engines|vm|all]      default: all
 #
 #   lint    rustfmt, clippy and rustdoc with warnings as errors, licences and duplicate versions, the scripts themselves
 #   unit    the tests that live beside the code
 #   suite   the black-box suite under tests/, as root and then as an ordinary user
+#   engines Docker, Podman, containerd and Swarm with myrt as their runtime (tests/engines)
+#   vm      the black-box suite in a virtual machine with systemd, cgroup v2 and AppArmor (scripts/vm.sh test)
 #
 # MYRT_UNDER_TEST=/usr/bin/runc scripts/test.sh suite    runs the suite against another runtime, to check the tests
 #
@@ -107,11 +109,42 @@ as_user() { # USER FOLDER COMMAND…
     (cd "$folder" && runuser -u "$user" -- env -u XDG_RUNTIME_DIR HOME="$folder" "$@")
 }
 
+# Each engine is called as its users call it, with a wrapper of the release as its runtime; which calls they made is then
+# held against the table of what engines call.
+engines() {
+    need_package docker.io containerd podman busybox-static iproute2 iptables python3
+    need_release
+    local program calls
+    say "building the engines' suite"
+    as_builder cargo test --locked --test engines --no-run
+    program=$(test_program engines)
+    calls=$(mktemp -d /tmp/myrt-calls.XXXXXX)
+    cd "$root"
+    cargo_test "engines" as_root env MYRT_CALLS="$calls" MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$myrt}" "$program" --skip contracts::
+    cargo_test "what the engines called" as_root env MYRT_CALLS="$calls" "$program" contracts::
+    as_root rm -rf "$calls"
+}
+
+# What runs in the machine says itself how many tests passed; here it is seen that the script tells the truth about the rest.
+vm() {
+    need_release
+    check "an exit code comes out of the machine" exits 7 env MYRT="$myrt" "$root/scripts/vm.sh" run -- sh -c 'exit 7'
+    check "a machine that dies is told from a command that fails" \
+        exits 125 env MYRT="$myrt" "$root/scripts/vm.sh" run -- sh -c 'echo c >/proc/sysrq-trigger; sleep 60'
+    cargo_test "black-box suite in the virtual machine" env MYRT="$myrt" "$root/scripts/vm.sh" test
+}
+
+exits() { # CODE COMMAND…
+    local wanted=$1 code=0; shift
+    "$@" || code=$?
+    [ "$code" = "$wanted" ] || { echo "exit code $code instead of $wanted: $*" >&2; return 1; }
+}
+
 case ${1:-all} in
-lint | unit | suite) need_rust; "$1" ;;
-all) need_rust; lint; unit; suite ;;
--h | --help) sed -n '2,12s/^# \{0,1\}//p' "$0"; exit ;;
-*) die "unknown argument $1 (lint, unit, suite or all)" ;;
+lint | unit | suite | engines | vm) need_rust; "$1" ;;
+all) need_rust; lint; unit; suite; engines; vm ;;
+-h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit ;;
+*) die "unknown argument $1 (lint, unit, suite, engines, vm or all)" ;;
 esac
 
 echo
