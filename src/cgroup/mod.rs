@@ -66,7 +66,7 @@ struct Gate {
 impl Cgroup {
     /// Makes the cgroups of a record, with their limits and device rules; what was made goes away again on failure. With
     /// the systemd driver nothing is made yet, only checked: [`Cgroup::adopt`] follows. An ordinary user without the right
-    /// to make any gets a container without, and one warning, which names a limit that is lost by it.
+    /// to make any gets a container without; where a cgroup or a limit was asked for, there is one warning, which names it.
     ///
     /// # Errors
     /// Where a limit cannot be had, or the cgroup is another's.
@@ -87,7 +87,11 @@ impl Cgroup {
                 let refused = this.make(&mut made)?;
                 match refused {
                     Some(refused) if this.record.trees.is_empty() => {
-                        this.warnings.push(make::run_without(writes.matters(), &refused));
+                        let lost = writes.matters();
+                        // Who asked for nothing has lost nothing: an engine would show the warning to its user.
+                        if record.named || lost.is_some() {
+                            this.warnings.push(make::run_without(lost, &refused));
+                        }
                         return Ok(this);
                     }
                     Some(_) => writes = limits::writes(resources, &this.record)?,

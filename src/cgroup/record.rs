@@ -50,6 +50,9 @@ pub struct Record {
     pub(super) unit: Option<Unit>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) rootless: bool,
+    /// Whether an ordinary user's config.json names a cgroup, and is to be told when there can be none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) named: bool,
 }
 
 /// The container's cgroup in one hierarchy.
@@ -124,7 +127,8 @@ impl Record {
     /// # Errors
     /// Where the path is of the wrong form for the driver, or the host mounts no cgroup filesystem.
     pub fn plan(request: &Request<'_>) -> Result<Self> {
-        let base = Self { driver: request.driver, rootless: request.rootless, ..Self::default() };
+        let named = request.rootless && request.path.is_some();
+        let base = Self { driver: request.driver, rootless: request.rootless, named, ..Self::default() };
         match request.driver {
             Driver::Disabled => Ok(base),
             Driver::Cgroupfs => Self::plan_folders(request, base),
