@@ -7,6 +7,10 @@
 //! | `cri.rs`, `cri.py` | pods, as a kubelet asks containerd for them; the client |
 //! | `differences.rs` | where another runtime differs under an engine, and why |
 //! | `docker/` | Docker, with a dockerd of its own (`dockerd.sh`) |
+//! | `podman.rs` | Podman on a machine of its own, which the files below share |
+//! | `podman_life.rs` | from run to rm: exit codes, logs, states, restarts, exec |
+//! | `podman_rootless.rs` | an ordinary user's Podman |
+//! | `podman_terminal.rs` | terminals of run, exec and attach |
 //!
 //! All need root and the engine's Debian package; `scripts/test.sh engines` installs them. Every daemon has data, sockets
 //! and, where it makes bridges, a network namespace of its own, so that the machine's own engines never notice.
@@ -18,6 +22,10 @@ mod containerd_daemon;
 mod cri;
 mod differences;
 mod docker;
+mod podman;
+mod podman_life;
+mod podman_rootless;
+mod podman_terminal;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;
