@@ -11,6 +11,7 @@
 //! | `podman_life.rs` | from run to rm: exit codes, logs, states, restarts, exec |
 //! | `podman_rootless.rs` | an ordinary user's Podman |
 //! | `podman_terminal.rs` | terminals of run, exec and attach |
+//! | `install.rs` | `scripts/install.sh`: what it writes, leaves and takes back, and what the engines say to it |
 //!
 //! All need root and the engine's Debian package; `scripts/test.sh engines` installs them. Every daemon has data, sockets
 //! and, where it makes bridges, a network namespace of its own, so that the machine's own engines never notice.
@@ -26,6 +27,7 @@ mod podman;
 mod podman_life;
 mod podman_rootless;
 mod podman_terminal;
+mod install;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;
