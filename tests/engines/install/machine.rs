@@ -158,9 +158,10 @@ fn podman_takes_the_drop_in() {
     assert_eq!(machine.podmans_runtime(&["--runtime", "myrt"]), "myrt");
     let rootfs = machine.folder("rootfs");
     crate::util::assets::busybox_rootfs(std::path::Path::new(&rootfs));
-    // Podman asks for more open files than the tests may give: --ulimit=host.
-    let without_cgroups = ["--runtime", "myrt", "run", "--rm", "--network=none", "--ulimit=host", "--cgroups=disabled"];
-    machine.podman(&without_cgroups).args(["--rootfs", &rootfs, "echo", "ran"]).run().ok().stdout("ran");
+    // Podman asks for more open files and processes than the tests may give.
+    let without_cgroups = ["--runtime", "myrt", "run", "--rm", "--network=none", "--cgroups=disabled"];
+    let limits = ["--ulimit=nofile=1000:1000", "--ulimit=nproc=1000:1000"];
+    machine.podman(&without_cgroups).args(limits).args(["--rootfs", &rootfs, "echo", "ran"]).run().ok().stdout("ran");
     machine.install(&["--binary", BINARY, "--podman", "--default"]).ok();
     assert_eq!(machine.podmans_runtime(&[]), "myrt");
     machine.install(&["--uninstall", "--podman"]).ok();
