@@ -54,7 +54,7 @@ lint() {
 scripts_parse() {
     local file
     for file in "$root"/scripts/*.sh "$root"/scripts/vm/{*.sh,agent,customize,rounds} "$root"/rootfs-examples/*.sh "$root"/.ci/run; do bash -n "$file" || return; done
-    for file in "$root"/scripts/*.py "$root"/scripts/bench/*.py; do
+    for file in "$root"/scripts/*.py "$root"/scripts/bench/*.py "$root"/scripts/install/*.py; do
         python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file" || return
     done
     for file in "$root"/rootfs-examples/*/config.json "$root"/scripts/bench/config.json; do
@@ -112,7 +112,7 @@ as_user() { # USER FOLDER COMMAND…
 # Each engine is called as its users call it, with a wrapper of the release as its runtime; which calls they made is then
 # held against the table of what engines call.
 engines() {
-    need_package docker.io containerd podman busybox-static iproute2 iptables python3
+    need_package docker.io containerd podman busybox-static iproute2 iptables python3 strace
     need_release
     local program calls
     say "building the engines' suite"

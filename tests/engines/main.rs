@@ -23,11 +23,11 @@ mod containerd_daemon;
 mod cri;
 mod differences;
 mod docker;
+mod install;
 mod podman;
 mod podman_life;
 mod podman_rootless;
 mod podman_terminal;
-mod install;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;

@@ -138,7 +138,7 @@ fn as_a_person_does_it() {
     assert_eq!(fs::read_to_string(&asked).unwrap(), "reload docker\nrestart containerd\nrestart crio\n");
 
     machine.run(["myrt", "--version"]).ok().out_has("myrt ");
-    machine.run(["man", "-w", "myrt-run"]).ok().out_has("/man/man1/myrt-run.1");
+    machine.run(["test", "-e", "/usr/local/share/man/man1/myrt-run.1"]).ok();
     let completion = ". /usr/local/share/bash-completion/completions/myrt; complete -p myrt";
     machine.run(["bash", "-ec", completion]).ok();
 
