@@ -1,5 +1,6 @@
 //! Where another runtime differs under an engine, and why; `tests/differences.rs` is the same for the black-box suite.
 
 crate::differences! {
+    UNGRANTED: "runc 1.1 refuses a privileged container where runc itself lacks a capability; the specification wants a warning",
     CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
 }

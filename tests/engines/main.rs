@@ -3,6 +3,7 @@
 //! | file | subject |
 //! |---|---|
 //! | `calls.rs` | the runtime as an engine finds it: a wrapper that writes down each call |
+//! | `contracts.rs` | the table of who calls what, held against what was called |
 //! | `containerd.rs`, `containerd_daemon.rs` | containerd by `ctr`; a daemon in namespaces of its own |
 //! | `cri.rs`, `cri.py` | pods, as a kubelet asks containerd for them; the client |
 //! | `differences.rs` | where another runtime differs under an engine, and why |
@@ -20,6 +21,7 @@
 mod calls;
 mod containerd;
 mod containerd_daemon;
+mod contracts;
 mod cri;
 mod differences;
 mod docker;

@@ -2,8 +2,10 @@
 
 use std::fs;
 
+use rustix::process::Signal;
+
 use super::{Daemon, docker, sh};
-use crate::util::TestCommand;
+use crate::util::{TestCommand, until};
 
 const DOCKERFILE: &str = r#"
 FROM scratch
@@ -53,6 +55,16 @@ fn a_step_that_fails_is_named_with_its_code() {
         .err_has("returned a non-zero code: 23")
         .out_has("said before");
     build("kit_fails", dockerfile, true).run().fails().err_has("exit code: 23").err_has("said before");
+}
+
+#[test]
+fn a_build_that_is_given_up_leaves_no_process() {
+    let seen = || docker("run --rm --pid host box ps").run().ok().out().contains("sleep 4321");
+    let building = build("kit_endless", "FROM box\nRUN trap '' TERM INT; sleep 4321; true\n", true).spawn();
+    until("the step runs", || seen().then_some(()));
+    building.signal(Signal::INT);
+    building.wait().fails();
+    until("the step is gone", || (!seen()).then_some(()));
 }
 
 #[test]

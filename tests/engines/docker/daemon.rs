@@ -32,6 +32,11 @@ impl Daemon {
 
     /// Starts one with further arguments and waits until it answers.
     pub fn start(args: &[&str]) -> Self {
+        Self::start_with(args, &[])
+    }
+
+    /// Starts one with further arguments and a variable or two in its environment.
+    pub fn start_with(args: &[&str], env: &[(&str, &str)]) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         assert!(rustix::process::geteuid().is_root(), "these tests need root");
         let name = format!("myrt-docker-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
@@ -43,7 +48,9 @@ impl Daemon {
         let (reader, writer) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/engines/dockerd.sh");
         let command = TestCommand::new(["setsid", "/bin/bash", script, folder.to_str().unwrap(), &name]);
-        let world = command.arg(runtime.display()).args(args).spawn_on(reader.into());
+        let command = command.arg(runtime.display()).args(args);
+        let command = env.iter().fold(command, |command, (name, value)| command.env(name, value));
+        let world = command.spawn_on(reader.into());
         let control = Some(Mutex::new(File::from(writer)));
         let mut daemon = Self { folder, cgroup: name, control, world: Some(world) };
         daemon.until_it_answers();

@@ -1,4 +1,5 @@
-//! What wants a daemon of its own: other users' ids for all containers, and containers that outlive their daemon.
+//! What wants a daemon of its own: other users' ids for all containers, containers that outlive their daemon, a host
+//! whose root cannot be pivoted.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -71,6 +72,17 @@ fn with_userns_remap_root_inside_is_nobody_outside() {
     bind.arg("cat /secret; echo x > /secret").run().fails().stdout("of the host").err_has("Permission denied");
     daemon.docker("run --rm --read-only --tmpfs /t --user 1000 --network none box id -u").run().ok().stdout("1000");
     daemon.docker("run --rm --sysctl net.ipv4.ip_unprivileged_port_start=9 --init box true").run().ok();
-    daemon.docker("run --rm --userns host --privileged box cat /proc/self/uid_map").run().ok().out_has("4294967295");
+    daemon.docker("run --rm --userns host box cat /proc/self/uid_map").run().ok().out_has("4294967295");
+    container.is_told("stop --time 0").run().ok();
+}
+
+#[test]
+fn on_a_ramdisk_the_root_is_moved_and_not_pivoted() {
+    // What an initramfs wants, dockerd is told by its environment: containers are created with --no-pivot.
+    let daemon = Daemon::start_with(&[], &[("DOCKER_RAMDISK", "1")]);
+    let container = daemon.detached("--read-only", "echo started; while :; do sleep 1; done");
+    container.until_logs("started");
+    container.exec_sh("cd ../../..; ls; pwd").run().ok().out_has("proc").out_lacks("lost+found");
+    container.exec("touch /x").run().fails().err_has("Read-only");
     container.is_told("stop --time 0").run().ok();
 }
