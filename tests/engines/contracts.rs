@@ -74,6 +74,7 @@ const CALLERS: &[Caller] = &[
             --log --log-format=json create --bundle --pid-file ID
             --log --log-format=json create --bundle --console-socket --pid-file ID
             --log --log-format=json create --bundle --pid-file --preserve-fds ID
+            --cgroup-manager --log --log-format=json create --bundle --pid-file ID
             --log --log-format=json exec --detach --pid-file --process ID
             --log --log-format=json exec --console-socket --detach --pid-file --process --tty ID
             --log --log-format=json exec --detach --pid-file --preserve-fds --process ID
@@ -87,6 +88,16 @@ const CALLERS: &[Caller] = &[
         absent: "
             --systemd-cgroup create --bundle --pid-file ID: where systemd runs; tests/cgroups_v2.rs has it in the machine
             checkpoint --help: Podman looks for CRIU before it asks the runtime",
+    },
+    Caller {
+        name: "Buildah, for podman build",
+        wrappers: &["podman", "podman-rootless"],
+        rows: "
+            create --bundle --no-new-keyring --pid-file ID
+            start ID
+            state ID
+            delete ID",
+        absent: "",
     },
     Caller {
         name: "CRI-O",
