@@ -2,6 +2,7 @@
 """Turns what bench.sh measured into a table, JSON and pictures.
 
   report.py report RUNS.csv FACTS.csv FOLDER     table to stdout; FOLDER/bench.json, FOLDER/ratios.svg
+  report.py engines RUNS.csv                     a table in Markdown of commands of engines, in milliseconds
   report.py waterfall TRACE.json… FILE.svg       a trace in the Chrome trace-event format as a picture; of several, the
                                                  one of median length, which is kept beside the picture
 
@@ -278,9 +279,31 @@ def waterfall(*files):
     picture.save(path)
 
 
+def engines(runs):
+    """A row a case, two columns a runtime: min/median, and the median of the ratios to the first runtime."""
+    cases, hung = read(runs)
+    names = list(dict.fromkeys(name for contenders in cases.values() for name in contenders))
+    print("| case | rounds |" + "".join(f" {name} | |" for name in names))
+    print("|---|---|" + "---|---|" * len(names))
+    for case, contenders in cases.items():
+        rows = {row["contender"]: row for row in summarise({case: contenders})}
+        cells = [case, str(next(iter(rows.values()))["rounds"])]
+        for name in names:
+            row = rows.get(name)
+            if not row:
+                cells += ["", ""]
+                continue
+            cells += [f"{row['min_us'] / 1000:.0f}/{row['median_us'] / 1000:.0f} ms", f"{row['ratio']:.2f}"]
+        print("| " + " | ".join(cells) + " |")
+    for (name, case), times in hung.items():
+        print(f"{name}, {case}: {times} runs hung")
+
+
 match sys.argv[1:]:
     case ["report", runs, facts, folder]:
         report(runs, facts, folder)
+    case ["engines", runs]:
+        engines(runs)
     case ["waterfall", _, _, *_]:
         waterfall(*sys.argv[2:])
     case _:
