@@ -76,8 +76,10 @@ if [ -n "$v1" ]; then
     [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ] || die "--v1: this host is on cgroup v2"
     if mountpoint -q /sys/fs/cgroup/unified; then umount /sys/fs/cgroup/unified; fi
 elif [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
-mkdir -p /run/containers "$work/cni" /var/lib/cni
-mount --bind "$work/cni" /var/lib/cni
+for folder in etc var/lib; do # keys, locks and addresses that engines keep there
+    mkdir -p "$work/up/$folder" "$work/work/$folder"
+    mount -t overlay overlay -o "lowerdir=/$folder,upperdir=$work/up/$folder,workdir=$work/work/$folder" "/$folder"
+done
 ip link set lo up
 
 # Fresh copies, as in bench.sh. The first one is what the others are compared with.
