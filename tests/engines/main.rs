@@ -9,7 +9,12 @@
 //! | `differences.rs` | where another runtime differs under an engine, and why |
 //! | `docker/` | Docker, with a dockerd of its own (`dockerd.sh`) |
 //! | `podman.rs` | Podman on a machine of its own, which the files below share |
+//! | `podman_build.rs` | images are built, and what is thrown away is gone |
 //! | `podman_life.rs` | from run to rm: exit codes, logs, states, restarts, exec |
+//! | `podman_limits.rs` | limits and cgroups |
+//! | `podman_net.rs` | networks, pods, pods of Kubernetes |
+//! | `podman_places.rs` | mounts, volumes, secrets, shared namespaces |
+//! | `podman_rights.rs` | capabilities, seccomp, users, devices |
 //! | `podman_rootless.rs` | an ordinary user's Podman |
 //! | `podman_terminal.rs` | terminals of run, exec and attach |
 //! | `install.rs` | `scripts/install.sh`: what it writes, leaves and takes back, and what the engines say to it |
@@ -27,7 +32,12 @@ mod differences;
 mod docker;
 mod install;
 mod podman;
+mod podman_build;
 mod podman_life;
+mod podman_limits;
+mod podman_net;
+mod podman_places;
+mod podman_rights;
 mod podman_rootless;
 mod podman_terminal;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]

@@ -54,7 +54,7 @@ impl Machine {
         let name = format!("myrt-{caller}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed));
         // Not CARGO_TARGET_TMPDIR: the path of a socket has room for 108 bytes, and an ordinary user has to get here.
         let folder = std::env::temp_dir().join(&name);
-        for part in ["", "home", "networks", "tmp"] {
+        for part in ["", "calls", "home", "networks", "tmp"] {
             fs::create_dir(folder.join(part)).unwrap();
         }
         configure(&folder, caller, user.is_some());
@@ -93,7 +93,8 @@ impl Machine {
         }
         set_mode(rootfs.join("tmp"), 0o1777);
         machine.inside(["tar", "-C", rootfs.to_str().unwrap(), "-cf", &machine.path("tmp/box.tar"), "."]).run().ok();
-        machine.podman(["import", "--quiet", &machine.path("tmp/box.tar"), "box"]).run().ok();
+        let path = "ENV PATH=/usr/bin:/bin";
+        machine.podman(["import", "--quiet", "--change", path, &machine.path("tmp/box.tar"), "box"]).run().ok();
         machine
     }
 
@@ -167,14 +168,15 @@ exec nsenter --target "$0" --mount --pid --net --ipc --uts --cgroup --wd="$PWD" 
 fn configure(folder: &Path, caller: &str, rootless: bool) {
     let wrapper = calls::wrapper(folder, caller);
     if rootless {
-        // An ordinary user can neither reach a runtime in somebody's checkout nor add to root's list of calls.
+        // An ordinary user can reach neither a runtime in somebody's checkout nor root's folder of calls; the latter is
+        // bound to one inside.
         copy_executable(Path::new(&runtime()), &folder.join("runtime"));
-        let log = folder.join(format!("{caller}-{}.calls", std::process::id()));
-        fs::write(&log, "").unwrap();
+        let name = format!("{caller}-{}.calls", std::process::id());
+        let log = std::env::var_os("MYRT_CALLS").map_or_else(|| folder.join("calls"), PathBuf::from).join(&name);
+        File::options().create(true).append(true).open(&log).unwrap();
         set_mode(&log, 0o666);
         let script = format!(
-            "#!/bin/bash\nprintf '%s\\t%s\\n' {caller} \"${{*@Q}}\" >>{}\nexec {}/runtime \"$@\"\n",
-            log.display(),
+            "#!/bin/bash\nprintf '%s\\t%s\\n' {caller} \"${{*@Q}}\" >>{0}/calls/{name}\nexec {0}/runtime \"$@\"\n",
             folder.display()
         );
         crate::util::command::write_executable(&wrapper, script);

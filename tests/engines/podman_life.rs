@@ -186,3 +186,13 @@ fn checkpoint_is_refused_and_the_container_lives_on() {
     machine().podman(["container", "checkpoint", "checkpoint"]).run().fails().err_has("checkpoint");
     container.exec(["true"]).run().ok();
 }
+
+#[test]
+fn a_container_whose_conmon_was_killed_can_still_be_removed() {
+    let container = machine().start("orphaned", &[], "trap '' TERM; sleep 1000");
+    let (conmon, pid) = (container.inspect("{{.State.ConmonPid}}"), container.inspect("{{.State.Pid}}"));
+    machine().inside(["kill", "-9", &conmon]).run().ok();
+    machine().podman(["rm", "-f", "-t", "0", "orphaned"]).run().ok();
+    machine().podman(["container", "exists", "orphaned"]).run().code(1);
+    machine().inside(["test", "-e", &format!("/proc/{pid}")]).run().fails();
+}

@@ -20,7 +20,6 @@ cgroups() { # The folders of CGROUP in each hierarchy, or in the only one.
 
 take_down() {
     local path try
-    cp "$folder"/*.calls "${MYRT_CALLS:-/nonexistent}" 2>/dev/null
     for path in $(cgroups); do
         for try in {1..200}; do
             # From the leaves up; a dead process leaves its cgroup a moment later.
@@ -86,6 +85,7 @@ done
             chmod 666 "/run/${name#*/}"
             mount --bind "/run/${name#*/}" "/dev/$name"
         done
+        [ -z "${MYRT_CALLS:-}" ] || mount --bind "$MYRT_CALLS" "$0/calls"
         hostname machine
         ip link set lo up
         echo 1 >/proc/sys/net/ipv4/ip_forward
@@ -93,5 +93,5 @@ done
         echo "$pid"
         # Not exec: as the first process the shell also takes in those whose parents are gone.
         cat >/dev/null
-    '
+    ' "$folder"
 ) || true

@@ -1,5 +1,6 @@
 //! Podman of an ordinary user: a user namespace, slirp4netns, and no cgroup of its own where nobody delegated one.
 
+use crate::only_for_myrt;
 use crate::podman::rootless;
 use crate::util::until;
 
@@ -64,6 +65,7 @@ fn ids_are_mapped_as_asked() {
     rootless().sh(&["--userns", "keep-id"], "id -u").ok().stdout(&user);
     let map = rootless().sh(&["--uidmap", "0:1:1000", "--gidmap", "0:1:1000"], "cat /proc/self/uid_map").ok().out();
     assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "1", "1000"]);
+    rootless().sh(&["--userns", "auto:size=2000"], "cat /proc/self/uid_map").ok().out_has("2000");
     rootless().sh(&["--user", "1000:1000"], "touch /tmp/x; stat -c %u:%g /tmp/x").ok().stdout("1000:1000");
 }
 
@@ -91,6 +93,11 @@ fn host_namespaces_volumes_and_devices_can_be_had() {
 #[test]
 fn limits_that_cannot_be_had_are_no_obstacle() {
     rootless().sh(&["--memory", "64m", "--pids-limit", "50"], "echo ran").ok().stdout("ran");
+}
+
+#[test]
+fn cgroups_can_be_left_out() {
+    only_for_myrt!(NO_CGROUPS);
     rootless().sh(&["--cgroups", "disabled"], "echo ran").ok().stdout("ran");
 }
 
