@@ -83,6 +83,7 @@ const CALLERS: &[Caller] = &[
             state ID
             kill ID N
             delete --force ID
+            update --resources ID
             pause ID
             resume ID",
         absent: "

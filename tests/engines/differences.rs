@@ -5,4 +5,5 @@ crate::differences! {
     CHECKPOINT: "runc 1.1 calls CRIU; myrt says that it does not yet",
     NO_CGROUPS: "runc 1.1 cannot run a container without cgroups, so Podman's --cgroups disabled is crun's and myrt's",
     NO_PATH: "runc 1.1 looks in no folder where process.env has no PATH; crun and myrt look in the usual ones",
+    IDMAP: "runc 1.1 has no idmapped mounts but those of the container's own user namespace",
 }

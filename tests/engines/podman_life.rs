@@ -1,7 +1,7 @@
 //! Podman: from run to rm, and what a user sees of it: exit codes, logs, states, restarts.
 
 use crate::podman::machine;
-use crate::util::until;
+use crate::util::{Value, json, until};
 
 #[test]
 fn run_gives_output_and_exit_code() {
@@ -195,4 +195,34 @@ fn a_container_whose_conmon_was_killed_can_still_be_removed() {
     machine().podman(["rm", "-f", "-t", "0", "orphaned"]).run().ok();
     machine().podman(["container", "exists", "orphaned"]).run().code(1);
     machine().inside(["test", "-e", &format!("/proc/{pid}")]).run().fails();
+}
+
+#[test]
+fn a_socket_of_its_caller_is_passed_on() {
+    // As systemd starts a service on demand: the socket is descriptor 3, and two variables say so.
+    let script = "exec 3<\"$1\"; shift; export LISTEN_PID=$$ LISTEN_FDS=1; exec podman \"$@\"";
+    let file = machine().path("tmp/socket");
+    std::fs::write(&file, "from the socket").unwrap();
+    let run = ["run", "--rm", "--network", "none", "box", "sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3"];
+    let command = machine().inside(["/bin/sh", "-c", script, "sh", &file]).args(run);
+    command.run().ok().stdout("1 1\nfrom the socket");
+}
+
+#[test]
+fn hooks_of_the_host_run_with_the_containers_state() {
+    let folder = machine().path("hooks");
+    std::fs::create_dir(&folder).unwrap();
+    let log = format!("{folder}/log");
+    let hook = format!(
+        r#"{{"version": "1.0.0", "when": {{"always": true}}, "stages": ["createRuntime", "poststop"],
+            "hook": {{"path": "/bin/sh", "args": ["sh", "-c", "cat >> {log}; echo >> {log}"]}}}}"#
+    );
+    std::fs::write(format!("{folder}/hook.json"), hook).unwrap();
+    let run = ["--hooks-dir", &folder, "run", "--rm", "--network", "none", "box", "echo", "hooked"];
+    machine().podman(run).run().ok().stdout("hooked");
+    let states = std::fs::read_to_string(&log).unwrap();
+    let states: Vec<Value> = states.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(states.len(), 2, "{states:?}");
+    assert!(states[0]["pid"].as_u64().unwrap() > 0 && states[0]["bundle"].is_string(), "{states:?}");
+    assert_eq!((&states[0]["id"], &states[1]["status"]), (&states[1]["id"], &json!("stopped")));
 }

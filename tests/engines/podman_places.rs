@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::only_for_myrt;
 use crate::podman::machine;
 
 #[test]
@@ -103,4 +104,24 @@ fn sysctls_are_set_in_the_containers_namespaces() {
 fn the_working_folder_is_made_or_refused() {
     machine().sh(&["-w", "/tmp"], "pwd").ok().stdout("/tmp");
     machine().sh(&["-w", "/no/such/folder"], "pwd").fails();
+}
+
+#[test]
+fn a_volume_is_idmapped() {
+    only_for_myrt!(IDMAP);
+    let folder = machine().path("idmapped");
+    fs::create_dir(&folder).unwrap();
+    let options = ["--uidmap", "0:100000:65536", "-v", &format!("{folder}:/b:idmap")];
+    machine().sh(&options, "stat -c %u /b; touch /b/made").ok().stdout("0");
+    machine().inside(["stat", "-c", "%u", &format!("{folder}/made")]).run().ok().stdout("0");
+}
+
+#[test]
+fn a_folder_of_the_host_is_a_root() {
+    let rootfs = machine().path("rootfs");
+    machine()
+        .podman(["run", "--rm", "--network", "none", "--rootfs", &rootfs, "cat", "/etc/group"])
+        .run()
+        .ok()
+        .out_has("guest");
 }

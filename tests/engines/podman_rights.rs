@@ -80,6 +80,8 @@ fn a_device_is_there_with_the_rights_that_were_given() {
     let output = machine().sh(&["--device", "/dev/fuse:/dev/thing:r"], script);
     output.fails().stdout("c\nopened").err_has("not permitted");
     machine().sh(&["--device", "/dev/fuse:/dev/thing"], script).ok();
+    let rule = ["--device-cgroup-rule", "c 10:229 rw"];
+    machine().sh(&rule, "mknod /dev/thing c 10 229; exec 3< /dev/thing; echo opened").ok().stdout("opened");
     machine().sh(&[], "mknod /dev/thing b 7 0; head -c 1 /dev/thing").fails();
 }
 
