@@ -11,7 +11,7 @@ fn main() {
     // build without optimisation: its calls go through tables that nobody has filled in yet at the entry.
     let known = matches!(std::env::var("CARGO_CFG_TARGET_ARCH").as_deref(), Ok("x86_64" | "aarch64"));
     if known && std::env::var("OPT_LEVEL").is_ok_and(|level| level != "0") {
-        println!("cargo::rustc-link-arg-bins=-Wl,-e,myrt_entry");
+        println!("cargo::rustc-link-arg-bin=myrt=-Wl,-e,myrt_entry");
     }
 }
 

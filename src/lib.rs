@@ -9,6 +9,7 @@ pub mod cli;
 pub mod commands;
 pub mod container;
 pub mod error;
+pub mod image;
 pub mod log;
 pub mod namespaces;
 pub mod net;

@@ -25,7 +25,7 @@ use crate::error::{Error, Result};
 /// A command: one row, declared beside the function that it runs.
 #[derive(Debug)]
 pub struct Command {
-    /// Its name.
+    /// Its name; of a command below another one, both: `image unpack`.
     pub name: &'static str,
     /// Under which heading the main help lists it.
     pub group: Group,
@@ -49,15 +49,17 @@ pub enum Group {
     LifeCycle,
     Look,
     Change,
+    Image,
     Host,
 }
 
 impl Group {
     /// All, in the order of the help, with their titles.
-    pub const ALL: [(Self, &'static str); 4] = [
+    pub const ALL: [(Self, &'static str); 5] = [
         (Self::LifeCycle, "Life cycle"),
         (Self::Look, "Look at containers"),
         (Self::Change, "Change a running container"),
+        (Self::Image, "Images"),
         (Self::Host, "Host and tools"),
     ];
 }
@@ -110,7 +112,8 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
 }
 
 fn find(commands: &'static [Command], name: &OsString) -> Result<&'static Command> {
-    commands.iter().find(|command| *name == *command.name).ok_or_else(|| {
+    let word = |command: &&Command| command.name.rsplit(' ').next().unwrap_or_default();
+    commands.iter().find(|command| *name == *word(command)).ok_or_else(|| {
         let error = Error::new(format!("unknown command: {}", name.display()));
         match args::nearest(&name.to_string_lossy(), commands.iter().map(|command| command.name)) {
             Some(near) => error.hint(format!("did you mean `myrt {near}`?")),

@@ -13,6 +13,7 @@ mod delete;
 mod events;
 mod exec;
 mod features;
+pub mod image;
 mod kill;
 mod list;
 mod man;
@@ -31,6 +32,7 @@ use crate::cli::{Command, Global, Parsed};
 use crate::container::Store;
 use crate::error::Result;
 use crate::plan::ContainerId;
+use spec::has_single_tree;
 
 /// All commands, in the order of the help.
 pub static ALL: &[Command] = &[
@@ -49,6 +51,7 @@ pub static ALL: &[Command] = &[
     resume::COMMAND,
     checkpoint::COMMAND,
     restore::COMMAND,
+    image::COMMAND,
     spec::COMMAND,
     check::COMMAND,
     features::COMMAND,

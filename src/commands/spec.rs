@@ -51,7 +51,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
 }
 
 /// Whether /sys/fs/cgroup is a cgroup v2 tree.
-fn has_single_tree() -> bool {
+pub(super) fn has_single_tree() -> bool {
     rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|found| found.f_type as u64 == libc::CGROUP2_SUPER_MAGIC as u64)
 }
 

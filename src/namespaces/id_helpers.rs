@@ -74,6 +74,17 @@ fn has_file_capability(program: &Path) -> bool {
     rustix::fs::getxattr(program, "security.capability", &mut [0u8; 64][..]).is_ok_and(|size| size > 0)
 }
 
+/// The ranges of a user in the text of /etc/subuid or /etc/subgid (subuid(5)): the first id and how many.
+pub fn granted(text: &str, name: &str, uid: u32) -> Vec<(u32, u32)> {
+    let range = |line: &str| {
+        let mut fields = line.split(':');
+        let owner = fields.next()?;
+        let (first, count) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
+        (owner == name || owner.parse() == Ok(uid)).then_some((first, count))
+    };
+    text.lines().filter_map(range).collect()
+}
+
 /// The name of a user of the host, or its number where it has none.
 pub fn user_name(uid: u32) -> String {
     let text = std::fs::read_to_string("/etc/passwd").unwrap_or_default();

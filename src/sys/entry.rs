@@ -304,8 +304,8 @@ fn sealed_copy(exe: BorrowedFd<'_>) -> Result<OwnedFd, rustix::io::Errno> {
     Ok(copy)
 }
 
-/// Executes a descriptor with this process's own arguments and environment.
-fn exec_again(file: &OwnedFd) -> rustix::io::Errno {
+/// Executes a descriptor with this process's own arguments and environment; comes back only with the reason why not.
+pub fn exec_again(file: &OwnedFd) -> rustix::io::Errno {
     let strings = |list: Vec<Vec<u8>>| list.into_iter().filter_map(|s| CString::new(s).ok()).collect::<Vec<_>>();
     // Without std's own start-up, std::env::args knows nothing on some libcs.
     let line = std::fs::read("/proc/self/cmdline").unwrap_or_default();

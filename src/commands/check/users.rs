@@ -112,15 +112,10 @@ fn owners(text: &str) -> Vec<&str> {
     owners.into_iter().collect()
 }
 
-/// The ranges of a user, as `first+count` (subuid(5)).
+/// The ranges of a user, as `first+count`.
 fn granted(text: &str, name: &str, uid: u32) -> Vec<String> {
-    let range = |line: &str| {
-        let mut fields = line.split(':');
-        let owner = fields.next()?;
-        let (first, count): (u32, u32) = (fields.next()?.parse().ok()?, fields.next()?.trim().parse().ok()?);
-        (owner == name || owner.parse() == Ok(uid)).then(|| format!("{first}+{count}"))
-    };
-    text.lines().filter_map(range).collect()
+    let ranges = id_helpers::granted(text, name, uid);
+    ranges.into_iter().map(|(first, count)| format!("{first}+{count}")).collect()
 }
 
 fn runtime_folder() -> Finding {

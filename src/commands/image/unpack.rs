@@ -1,0 +1,134 @@
+//! `myrt image unpack`: an image becomes a bundle.
+
+use std::path::{Path, PathBuf};
+
+use crate::cli::values::Size;
+use crate::cli::{Args as _, Command, Group, Parsed};
+use crate::commands::{Format, has_single_tree, output};
+use crate::error::{Error, Result};
+use crate::image::limits::Limits;
+use crate::image::platform::Platform;
+use crate::image::source::Source;
+use crate::image::{Maps, Wishes, bundle, rootless};
+use crate::log;
+
+/// Whose network the container has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// One of its own, with nothing but the loopback interface.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
+
+crate::args! {
+    /// Flags of `image unpack`.
+    pub struct Args {
+        /// Take the image for this platform, such as linux/arm64 (default: this machine's)
+        platform: Option<Platform> = "--platform OS/ARCH",
+        /// Give the program a terminal
+        tty: bool = "--tty -t",
+        /// The container's network: none (default, a loopback interface alone) or host
+        network: Option<Network> = "--network NAME",
+        /// Refuse images that unpack to more (default: 64g)
+        max_size: Option<Size> = "--max-size BYTES",
+        /// Refuse images with more files (default: 4000000)
+        max_entries: Option<u64> = "--max-entries N",
+        /// How to say what was made: table (default) or json
+        format: Option<Format> = "--format -f FORMAT",
+        /// Say nothing but warnings and errors
+        quiet: bool = "--quiet -q",
+    }
+}
+
+/// The row.
+pub const COMMAND: Command = Command {
+    name: "image unpack",
+    group: Group::Image,
+    about: "Unpack an image into a bundle",
+    words: "SOURCE BUNDLE",
+    details: "
+SOURCE is where the image is:
+  oci:DIR[:TAG]     a folder with an OCI image layout
+
+BUNDLE is made, or has neither rootfs nor config.json in it. An image that does not say what to
+run gets a shell. As an ordinary user the container gets a user namespace, with the ids that
+/etc/subuid and /etc/subgid grant.
+
+Examples:
+  sudo myrt image unpack oci:debian:12 box && sudo myrt run box
+  myrt image unpack --tty oci:debian:12 box && myrt run box",
+    flags: Args::FLAGS,
+    run: |_, parsed| run(&parsed),
+};
+
+fn run(parsed: &Parsed) -> Result<u8> {
+    let args: Args = parsed.args()?;
+    let (Some(source), Some(folder)) = (parsed.words.first(), parsed.words.get(1)) else {
+        return Err(Error::new("image unpack: SOURCE and BUNDLE are expected"));
+    };
+    let (source, folder) = (Source::parse(source)?, Path::new(folder));
+    let maps = Maps::of_caller();
+    if !maps.uids.is_empty()
+        && let Some(code) = rootless::enter(&maps)?
+    {
+        return Ok(code);
+    }
+    let wishes = Wishes {
+        command: Vec::new(),
+        terminal: args.tty,
+        hostname: hostname(folder),
+        cgroup_v2: has_single_tree(),
+        host_network: args.network == Some(Network::Host),
+        maps,
+    };
+    let made = bundle::unpack(&source, &args.platform.clone().unwrap_or_else(Platform::host), folder, args.limits()?, &wishes)?;
+    for sentence in &made.left_out {
+        log::warn(sentence);
+    }
+    match args.format.unwrap_or_default() {
+        _ if args.quiet => {}
+        Format::Json => output::json(&made)?,
+        Format::Table => {
+            let megabytes = made.bytes.div_ceil(1 << 20);
+            let text = format!("{}: {} files, {megabytes} MiB\n", made.bundle.display(), made.entries);
+            output::print(&text)?;
+        }
+    }
+    Ok(0)
+}
+
+impl Args {
+    fn limits(&self) -> Result<Limits> {
+        let mut limits = Limits::default();
+        if let Some(Size(size)) = self.max_size {
+            limits.bytes = u64::try_from(size).map_err(|_| Error::new("--max-size: not below 0"))?;
+        }
+        limits.entries = self.max_entries.unwrap_or(limits.entries);
+        Ok(limits)
+    }
+}
+
+/// The folder's name, as far as it can name a machine.
+fn hostname(folder: &Path) -> String {
+    let folder: PathBuf = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String = name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(63).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "container".to_owned() } else { name.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_called_like_the_folder() {
+        for (folder, name) in [("/x/web", "web"), ("my web_1/", "myweb1"), ("--", "container"), ("/", "container")] {
+            assert_eq!(hostname(Path::new(folder)), name);
+        }
+    }
+}

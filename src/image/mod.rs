@@ -1,0 +1,30 @@
+//! Images: from where they are to a bundle that the engine runs.
+//!
+//! `source → {layout, files} → document → pipeline → {tar, layer} → tree → convert → bundle`. It knows nothing of containers
+//! that run. It lives in a program of its own, `myrt-image`, which `myrt image` becomes: its codecs would cost each start of
+//! a container memory and page faults. Unlike the engine it has threads.
+//!
+//! Everything that comes out of a source is hostile until a digest says otherwise, and what is in it stays hostile: names
+//! and links are resolved beneath the descriptor of the new root, sizes and counts have caps.
+
+pub mod bundle;
+mod compression;
+mod convert;
+mod digest;
+mod document;
+mod files;
+mod layer;
+mod layout;
+pub mod limits;
+mod lost;
+mod name;
+mod pipeline;
+pub mod platform;
+mod remove;
+pub mod rootless;
+pub mod source;
+mod spec;
+mod tar;
+mod tree;
+
+pub use convert::{Maps, Wishes};
