@@ -111,13 +111,19 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
     Ok(Request::Run(command, parsed))
 }
 
+/// What stands before the names of these commands.
+fn program(commands: &'static [Command]) -> String {
+    let above = commands.first().and_then(|command| command.name.rsplit_once(' '));
+    above.map_or("myrt".to_owned(), |(above, _)| format!("myrt {above}"))
+}
+
 fn find(commands: &'static [Command], name: &OsString) -> Result<&'static Command> {
     let word = |command: &&Command| command.name.rsplit(' ').next().unwrap_or_default();
     commands.iter().find(|command| *name == *word(command)).ok_or_else(|| {
         let error = Error::new(format!("unknown command: {}", name.display()));
-        match args::nearest(&name.to_string_lossy(), commands.iter().map(|command| command.name)) {
-            Some(near) => error.hint(format!("did you mean `myrt {near}`?")),
-            None => error.hint("`myrt --help` lists the commands"),
+        match args::nearest(&name.to_string_lossy(), commands.iter().map(|command| word(&command))) {
+            Some(near) => error.hint(format!("did you mean `{} {near}`?", program(commands))),
+            None => error.hint(format!("`{} --help` lists the commands", program(commands))),
         }
     })
 }

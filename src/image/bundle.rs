@@ -116,7 +116,8 @@ impl Bundle {
     fn finish(mut self, spec: &Spec) -> Result<()> {
         let text = serde_json::to_string_pretty(spec).map_err(|error| Error::new(format!("write JSON: {error}")))?;
         let path = |name: &str| self.path.join(name);
-        rustix::fs::renameat(&self.folder, PARTIAL, &self.folder, ROOTFS).context(|| format!("make {:?}", path(ROOTFS)))?;
+        rustix::fs::renameat(&self.folder, PARTIAL, &self.folder, ROOTFS)
+            .context(|| format!("make {:?}", path(ROOTFS)))?;
         self.finished = true;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.folder, CONFIG, flags, Mode::from_raw_mode(0o644));

@@ -11,8 +11,7 @@ const ZSTD_WINDOW: u32 = 27;
 const READ: usize = 256 << 10;
 
 /// Formats that are recognised and not read, with their first bytes.
-const FOREIGN: [(&str, &[u8]); 3] =
-    [("bzip2", b"BZh"), ("xz", b"\xfd7zXZ\0"), ("lz4", &[0x04, 0x22, 0x4d, 0x18])];
+const FOREIGN: [(&str, &[u8]); 3] = [("bzip2", b"BZh"), ("xz", b"\xfd7zXZ\0"), ("lz4", &[0x04, 0x22, 0x4d, 0x18])];
 
 /// A stream that is unpacked while it is read.
 pub enum Decoder<R: Read> {

@@ -99,7 +99,8 @@ fn read(content: &[u8], descriptor: &Descriptor) -> Result<Document> {
 
 fn image(digest: Digest, manifest: &Manifest, config: &[u8], platform: &Platform) -> Result<Image> {
     let media_type = &manifest.config.media_type;
-    let is_image = media_type.contains("image.config") || media_type.contains("container.image") || media_type.is_empty();
+    let is_image =
+        media_type.contains("image.config") || media_type.contains("container.image") || media_type.is_empty();
     if !is_image {
         bail!("{digest}: not a container image, but {media_type}");
     }

@@ -66,7 +66,8 @@ fn parse<T: for<'a> Deserialize<'a>>(files: &dyn Files, name: &str, content: &[u
 
 fn choose<'a>(index: &'a Index, tag: Option<&str>, platform: &Platform) -> Result<&'a Descriptor> {
     let tag_of = |entry: &'a Descriptor| entry.annotations.get(REF_NAME).map(String::as_str);
-    let found: Vec<_> = index.manifests.iter().filter(|entry| tag.is_none_or(|tag| tag_of(entry) == Some(tag))).collect();
+    let found: Vec<_> =
+        index.manifests.iter().filter(|entry| tag.is_none_or(|tag| tag_of(entry) == Some(tag))).collect();
     let hint = || {
         let tags: Vec<_> = index.manifests.iter().filter_map(tag_of).collect();
         format!("there are these tags: {}", if tags.is_empty() { "none".to_owned() } else { tags.join(", ") })

@@ -29,10 +29,14 @@ impl Lost {
     /// What a person should know, a sentence each.
     pub fn sentences(&self) -> Vec<String> {
         let devices = self.devices.as_ref().map(|(count, first)| {
-            format!("{count} devices of the image were left out (the first is /{first}): a user namespace cannot make them")
+            format!(
+                "{count} devices of the image were left out (the first is /{first}): a user namespace cannot make them"
+            )
         });
         let attributes = self.attributes.iter().map(|(kind, count)| {
-            format!("{count} extended attributes {kind}.* were left out: this filesystem or these rights cannot hold them")
+            format!(
+                "{count} extended attributes {kind}.* were left out: this filesystem or these rights cannot hold them"
+            )
         });
         devices.into_iter().chain(attributes).collect()
     }

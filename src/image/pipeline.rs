@@ -182,8 +182,7 @@ mod tests {
         let digest = Digest::of(&packed);
         let budget = Budget::new(Limits { bytes: most, ..Limits::default() });
         let size = Some(packed.len() as u64);
-        let packed =
-            Packed { input: Box::new(packed.as_slice()), size, digest: Some(&digest), diff_id: Some(diff_id) };
+        let packed = Packed { input: Box::new(packed.as_slice()), size, digest: Some(&digest), diff_id: Some(diff_id) };
         unpack(packed, &budget, |stream| {
             let mut all = Vec::new();
             stream.read_to_end(&mut all).unwrap();

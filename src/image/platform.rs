@@ -50,9 +50,7 @@ impl Platform {
             (_, None) => Some(100),
             (None, Some(_)) => Some(50),
             (Some(wanted), Some(found)) if wanted == found => Some(0),
-            (Some(wanted), Some(found)) if self.architecture == "arm" => {
-                number(wanted)?.checked_sub(number(found)?)
-            }
+            (Some(wanted), Some(found)) if self.architecture == "arm" => number(wanted)?.checked_sub(number(found)?),
             _ => None,
         }
     }

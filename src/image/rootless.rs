@@ -90,7 +90,9 @@ pub fn enter(maps: &Maps) -> Result<Option<u8>> {
     mapped?;
     match (status.exit_status(), status.terminating_signal()) {
         (Some(code), _) => Ok(Some(code as u8)),
-        (_, signal) => Err(Error::new(format!("the process in the user namespace ended by signal {}", signal.unwrap_or(0)))),
+        (_, signal) => {
+            Err(Error::new(format!("the process in the user namespace ended by signal {}", signal.unwrap_or(0))))
+        }
     }
 }
 

@@ -82,9 +82,9 @@ fn forms() -> String {
 fn path_and_name(text: &[u8]) -> Result<(PathBuf, Option<String>)> {
     let mut halves = text.splitn(2, |byte| *byte == b':');
     let path = PathBuf::from(OsStr::from_bytes(halves.next().unwrap_or_default()));
-    let name = halves.next().map(|name| {
-        String::from_utf8(name.to_vec()).map_err(|_| Error::new("an image's name is not UTF-8"))
-    });
+    let name = halves
+        .next()
+        .map(|name| String::from_utf8(name.to_vec()).map_err(|_| Error::new("an image's name is not UTF-8")));
     Ok((path, name.transpose()?.filter(|name| !name.is_empty())))
 }
 

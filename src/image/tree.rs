@@ -33,8 +33,8 @@ pub struct Tree {
     root: Beneath,
     /// The folder that was used last: most entries have the parent of the one before.
     current: Option<(Vec<u8>, OwnedFd)>,
-    /// Modification times to set once nothing is put into these folders any more.
-    times: HashMap<Vec<u8>, Timespec>,
+    /// Modification times to set once nothing is put into these folders any more, by inode: links give a folder many paths.
+    times: HashMap<u64, (Vec<u8>, Timespec)>,
     /// Whether folders that are used keep the time they have.
     keeps_times: bool,
     /// Whether files get the owners that the layer names.
@@ -78,7 +78,7 @@ impl Tree {
     /// Where the kernel refuses.
     pub fn set_times(&mut self) -> Result<()> {
         self.current = None;
-        for (folder, time) in std::mem::take(&mut self.times) {
+        for (folder, time) in std::mem::take(&mut self.times).into_values() {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let what = || format!("set the time of {:?}", String::from_utf8_lossy(&folder));
             let shown = if folder.is_empty() { Path::new(".") } else { path(&folder) };
@@ -110,8 +110,12 @@ impl Tree {
                 self.dress_by_name(name, entry)
             }
             Kind::Fifo => self.node(name, entry, FileType::Fifo, 0),
-            Kind::Char(major, minor) => self.node(name, entry, FileType::CharacterDevice, rustix::fs::makedev(*major, *minor)),
-            Kind::Block(major, minor) => self.node(name, entry, FileType::BlockDevice, rustix::fs::makedev(*major, *minor)),
+            Kind::Char(major, minor) => {
+                self.node(name, entry, FileType::CharacterDevice, rustix::fs::makedev(*major, *minor))
+            }
+            Kind::Block(major, minor) => {
+                self.node(name, entry, FileType::BlockDevice, rustix::fs::makedev(*major, *minor))
+            }
         }
     }
 
@@ -126,8 +130,7 @@ impl Tree {
         let fd = self.root.openat(Path::new("."), OFlags::RDONLY | OFlags::DIRECTORY).context(|| "open the root")?;
         self.forget_xattrs(&fd)?;
         self.dress(&fd, entry, true)?;
-        self.times.insert(Vec::new(), timespec(entry));
-        Ok(())
+        self.set_time_later(Vec::new(), &fd, timespec(entry))
     }
 
     /// The folder at this path, if there is one.
@@ -145,18 +148,24 @@ impl Tree {
 
     /// Keeps the time that a folder has now, if nobody has said another one.
     pub fn keep_time_of(&mut self, folder: &[u8], fd: impl AsFd) -> Result<()> {
-        if self.keeps_times && !self.times.contains_key(folder) {
+        if self.keeps_times {
             let stat = rustix::fs::fstat(fd).context(|| "stat a folder")?;
             let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-            self.times.insert(folder.to_vec(), time);
+            self.times.entry(stat.st_ino).or_insert_with(|| (folder.to_vec(), time));
         }
+        Ok(())
+    }
+
+    fn set_time_later(&mut self, folder: Vec<u8>, fd: impl AsFd, time: Timespec) -> Result<()> {
+        let stat = rustix::fs::fstat(fd).context(|| "stat a folder")?;
+        self.times.insert(stat.st_ino, (folder, time));
         Ok(())
     }
 
     /// Says that what was at this path is gone or another one.
     pub fn forget(&mut self, gone: &[u8]) {
         self.current = None;
-        self.times.retain(|known, _| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
+        self.times.retain(|_, (known, _)| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
     }
 
     /// The parent folder of a name, made when it is missing.
@@ -219,7 +228,7 @@ impl Tree {
         }
         self.dress(&fd, entry, !fresh)?;
         let whole = name.path();
-        self.times.insert(whole.clone(), timespec(entry));
+        self.set_time_later(whole.clone(), &fd, timespec(entry))?;
         // What follows is most likely inside.
         self.current = Some((whole, fd));
         Ok(())

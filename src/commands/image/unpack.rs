@@ -85,7 +85,13 @@ fn run(parsed: &Parsed) -> Result<u8> {
         host_network: args.network == Some(Network::Host),
         maps,
     };
-    let made = bundle::unpack(&source, &args.platform.clone().unwrap_or_else(Platform::host), folder, args.limits()?, &wishes)?;
+    let made = bundle::unpack(
+        &source,
+        &args.platform.clone().unwrap_or_else(Platform::host),
+        folder,
+        args.limits()?,
+        &wishes,
+    )?;
     for sentence in &made.left_out {
         log::warn(sentence);
     }
@@ -116,7 +122,8 @@ impl Args {
 fn hostname(folder: &Path) -> String {
     let folder: PathBuf = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name: String = name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(63).collect();
+    let name: String =
+        name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(63).collect();
     let name = name.trim_matches('-');
     if name.is_empty() { "container".to_owned() } else { name.to_owned() }
 }

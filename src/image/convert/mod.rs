@@ -286,7 +286,8 @@ mod tests {
     #[test]
     fn an_ordinary_user_gets_a_user_namespace() {
         let rootfs = Rootfs::new("maps");
-        let maps = Maps { uids: vec![(0, 1000, 1), (1, 100_000, 65_536)], gids: vec![(0, 1000, 1), (1, 100_000, 65_536)] };
+        let maps =
+            Maps { uids: vec![(0, 1000, 1), (1, 100_000, 65_536)], gids: vec![(0, 1000, 1), (1, 100_000, 65_536)] };
         let spec = rootfs.convert(image(), &Wishes { maps, ..Wishes::default() }).unwrap();
         assert_eq!((spec.linux.uid_mappings.len(), spec.linux.uid_mappings[1].container_id), (2, 1));
         let maps = Maps { uids: vec![(0, 1000, 1)], gids: vec![(0, 1001, 1)] };

@@ -75,10 +75,7 @@ const DENIED: [(&str, &[&str]); 12] = [
         ],
     ),
     ("ports and the old virtual mode of x86", &["ioperm", "iopl", "modify_ldt", "vm86", "vm86old"]),
-    (
-        "the host's memory nodes",
-        &["migrate_pages", "move_pages", "set_mempolicy_home_node"],
-    ),
+    ("the host's memory nodes", &["migrate_pages", "move_pages", "set_mempolicy_home_node"]),
     ("names of the machine belong to who made it", &["setdomainname", "sethostname", "vhangup"]),
     (
         "calls that no kernel serves any more, or that only very old programs know",
@@ -124,9 +121,8 @@ pub(super) fn profile() -> Seccomp {
     rules.extend((low + 1..high).map(|family| rule(&["socket"], ALLOW, None, Some(compared("SCMP_CMP_EQ", family)))));
     rules.push(rule(&["socket"], ALLOW, None, Some(compared("SCMP_CMP_GT", high))));
     let unknown_family = Some(libc::EAFNOSUPPORT as u32);
-    rules.extend(
-        FAMILIES.map(|family| rule(&["socket"], ERRNO, unknown_family, Some(compared("SCMP_CMP_EQ", family)))),
-    );
+    rules
+        .extend(FAMILIES.map(|family| rule(&["socket"], ERRNO, unknown_family, Some(compared("SCMP_CMP_EQ", family)))));
     Seccomp {
         default_action: ERRNO.to_owned(),
         default_errno_ret: Some(libc::ENOSYS as u32),
@@ -178,7 +174,8 @@ mod tests {
             }
         }
         // A slip of the pen would deny nothing.
-        let unknown: Vec<_> = DENIED.iter().flat_map(|(_, names)| *names).filter(|name| NATIVE.find(name).is_none()).collect();
+        let unknown: Vec<_> =
+            DENIED.iter().flat_map(|(_, names)| *names).filter(|name| NATIVE.find(name).is_none()).collect();
         #[cfg(target_arch = "x86_64")]
         assert!(unknown.is_empty(), "{unknown:?}");
         #[cfg(not(target_arch = "x86_64"))]

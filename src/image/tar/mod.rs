@@ -142,7 +142,7 @@ impl<R: BufRead> Reader<R> {
         let device = || Ok::<_, Error>((header.major()?, header.minor()?));
         let kind = match header.kind() {
             // V7 had no type for folders.
-            b'0' | 0 | b'7' if path.ends_with(b"/") => Kind::Folder,
+            0 if path.ends_with(b"/") => Kind::Folder,
             b'0' | 0 | b'7' | b'S' => Kind::File,
             b'1' => Kind::Link(link()),
             b'2' => Kind::Symlink(link()),

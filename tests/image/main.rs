@@ -1,0 +1,27 @@
+//! The black-box tests of `myrt image`: images, most of them made byte by byte here, and what becomes of them.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `unpack.rs` | every kind of file and attribute arrives; the bundle runs; what is made and what is said |
+//! | `tars.rs` | archives of GNU tar and of Python in all their dialects, sparse files among them |
+//! | `whiteouts.rs` | what upper layers hide, in any order, and hard links across layers |
+//! | `hostile.rs` | layers that want to write, link or delete outside; bombs; blobs and documents that lie |
+//! | `sources.rs` | the forms of a source, tags, platforms |
+//! | `compare.rs` | the same image unpacked by umoci: the same tree |
+//! | `rootless.rs` | as an ordinary user, with one id and with a range |
+//! | `make.rs` | the images |
+//!
+//! All need root. `scripts/test.sh images` installs what they compare with.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod compare;
+mod hostile;
+mod make;
+mod rootless;
+mod sources;
+mod tars;
+mod unpack;
+#[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
+#[path = "../util/mod.rs"]
+mod util;
+mod whiteouts;
