@@ -73,6 +73,7 @@ install_files() {
     mkdir -p -m 700 "$(dirname "$list")"
     touch "$list"
     place 755 "$prefix/bin/myrt" <"$myrt"
+    if [ -e "$(dirname "$myrt")/myrt-image" ]; then place 755 "$prefix/bin/myrt-image" <"$(dirname "$myrt")/myrt-image"; fi
     pages=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder is known now
     trap "rm -rf '$pages'" EXIT

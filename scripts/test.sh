@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # Installs what is missing and runs every check and test. It can be run again at any time.
 #
-#   scripts/test.sh [lint|unit|suite|engines|vm|all]      default: all
+#   scripts/test.sh [lint|unit|suite|images|engines|vm|all]      default: all
 #
 #   lint    rustfmt, clippy and rustdoc with warnings as errors, licences and duplicate versions, the scripts themselves
 #   unit    the tests that live beside the code
 #   suite   the black-box suite under tests/, as root and then as an ordinary user
+#   images  myrt image: images made byte by byte, with umoci as the measure (tests/image)
 #   engines Docker, Podman, containerd and Swarm with myrt as their runtime (tests/engines)
 #   vm      the black-box suite in a virtual machine with systemd, cgroup v2 and AppArmor (scripts/vm.sh test)
 #
@@ -109,6 +110,16 @@ as_user() { # USER FOLDER COMMAND…
     (cd "$folder" && runuser -u "$user" -- env -u XDG_RUNTIME_DIR HOME="$folder" "$@")
 }
 
+images() {
+    need_package python3 busybox-static util-linux uidmap umoci
+    local program
+    say "building the images' suite"
+    as_builder cargo test --locked --test image --no-run
+    program=$(test_program image)
+    cd "$root"
+    cargo_test "images" as_root "$program"
+}
+
 # Each engine is called as its users call it, with a wrapper of the release as its runtime; which calls they made is then
 # held against the table of what engines call.
 engines() {
@@ -141,10 +152,10 @@ exits() { # CODE COMMAND…
 }
 
 case ${1:-all} in
-lint | unit | suite | engines | vm) need_rust; "$1" ;;
-all) need_rust; lint; unit; suite; engines; vm ;;
--h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit ;;
-*) die "unknown argument $1 (lint, unit, suite, engines, vm or all)" ;;
+lint | unit | suite | images | engines | vm) need_rust; "$1" ;;
+all) need_rust; lint; unit; suite; images; engines; vm ;;
+-h | --help) sed -n '2,15s/^# \{0,1\}//p' "$0"; exit ;;
+*) die "unknown argument $1 (lint, unit, suite, images, engines, vm or all)" ;;
 esac
 
 echo

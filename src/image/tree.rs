@@ -165,7 +165,8 @@ impl Tree {
     /// Says that what was at this path is gone or another one.
     pub fn forget(&mut self, gone: &[u8]) {
         self.current = None;
-        self.times.retain(|_, (known, _)| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
+        self.times
+            .retain(|_, (known, _)| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
     }
 
     /// The parent folder of a name, made when it is missing.

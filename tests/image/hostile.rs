@@ -241,7 +241,7 @@ fn a_layer_is_what_the_configuration_says() {
     let tar = Tar::default().file("f", "x").done();
     let layer = layout.blob("application/vnd.oci.image.layer.v1.tar", &packed(&tar, Pack::Gzip));
     let config = json!({ "os": "linux", "rootfs": { "type": "layers", "diff_ids": [digest(b"another")] } });
-    layout.manifest("latest", &config, &[layer.clone()]);
+    layout.manifest("latest", &config, std::slice::from_ref(&layer));
     place.unpack().fails().err_has("unpacks to sha256:");
     place.is_clean();
     // A broken gzip stream: its own checksum.

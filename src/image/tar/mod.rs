@@ -10,8 +10,6 @@
 mod header;
 mod pax;
 mod sparse;
-#[cfg(test)]
-mod tests;
 
 use std::io::BufRead;
 
