@@ -30,10 +30,15 @@ build() {
     local made work begun=$SECONDS packages
     made=$(disk)
     [ -e "$made/disk.img" ] && return
+    as_builder mkdir -p "$vm"
+    # One at a time; who waited finds it made. What a killed one left goes.
+    exec {lock}>"$vm/lock"
+    flock "$lock"
+    [ -e "$made/disk.img" ] && return
+    as_root rm -rf "$vm"/making.*
     need_package mmdebstrap e2fsprogs cpio
     [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || need_package debian-archive-keyring
     say "making the machine's disk (once; some 150 MB of Debian packages)"
-    as_builder mkdir -p "$vm"
     # A folder of root's own until it is whole; one rename makes it visible.
     work=$(as_root mktemp -d "$vm/making.XXXXXX")
     packages=$(sed 's/ *#.*//' "$root/scripts/vm/packages" | grep . | paste -sd,)
@@ -49,6 +54,7 @@ build() {
     # An older recipe's disk is of no use any more.
     as_root find "$vm" -mindepth 1 -maxdepth 1 -type d -name '[0-9a-f]*' -exec rm -rf {} +
     as_root mv "$work" "$made"
+    exec {lock}>&-
     say "the machine's disk is made: $((SECONDS - begun)) s, $(du -sh "$made" | cut -f1)"
 }
 
@@ -66,8 +72,7 @@ accelerator() {
             echo kvm
             return
         fi
-        rm -f "$vm"/kvm-*
-        touch "$known-fails"
+        { rm -f "$vm"/kvm-* && touch "$known-fails"; } 2>/dev/null || true
     fi
     echo tcg,thread=multi
 }
