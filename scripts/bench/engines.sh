@@ -59,10 +59,13 @@ if [ -z "${MYRT_BENCH_WORK:-}" ]; then
         chown -R --reference="$root" "$out"
     }
     trap finish EXIT
-    trap 'exit 130' INT TERM
+    # KILL: unshare ignores the others while it waits; its end is the end of all that lives in the namespaces.
+    trap 'kill -KILL "$inside"; exit 130' INT TERM
     status=0
     MYRT_BENCH_WORK=$work MYRT_BENCH_MYRT=$myrt unshare --mount --propagation private --net --pid --fork --kill-child \
-        "$BASH" "$0" "${arguments[@]}" || status=$?
+        "$BASH" "$0" "${arguments[@]}" &
+    inside=$!
+    wait "$inside" || status=$?
     exit "$status"
 fi
 
