@@ -63,6 +63,21 @@ fn a_value_of_a_namespace_that_is_shared_is_refused() {
 }
 
 #[test]
+fn nor_is_the_hosts_own_namespace_taken_for_the_containers_because_it_has_a_path() {
+    let bundle = Bundle::busybox("sysctl_path");
+    let before = std::fs::read_to_string("/proc/sys/net/core/somaxconn").unwrap();
+    bundle.config(|config| {
+        config.join("network", "/proc/self/ns/net");
+        config["mounts"].as_array_mut().unwrap().retain(|mount| mount["type"] != "sysfs");
+        config["linux"]["sysctl"] = json!({ "net.core.somaxconn": "77" });
+    });
+    // In a namespace of its own, so that a failure of this test does not change the machine either.
+    let script = "\"$@\"; code=$?; cat /proc/sys/net/core/somaxconn; exit $code";
+    let output = bundle.run_command().by(["unshare", "--net", "/bin/sh", "-c", script, "sh"]).run();
+    output.fails().err_has("net").stdout(&before);
+}
+
+#[test]
 fn the_hostname_is_not_set_by_sysctl() {
     let bundle = Bundle::busybox("sysctl_hostname");
     bundle.config(|config| config["linux"]["sysctl"] = json!({ "kernel.hostname": "x" }));

@@ -97,7 +97,7 @@ impl<'a> Launch<'a> {
                 Ending::Exec => Gate::Wire,
             },
             prepared: rootfs::prepare(plan)?,
-            joins: namespaces::open(&plan.namespaces)?,
+            joins: namespaces::open(&plan.namespaces, &plan.sysctl)?,
             filter: plan.seccomp.as_ref().map(security::seccomp::compile).transpose()?,
             wire: inside,
         };

@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
-use crate::plan::{IdMap, NamespaceKind, Namespaces, Plan};
+use crate::plan::{self, IdMap, NamespaceKind, Namespaces, Plan};
 use crate::sys::{clone, nsfs, procfs::ProcFs};
 
 pub mod id_helpers;
@@ -105,9 +105,23 @@ pub struct Joins(Vec<Joined>);
 /// descriptor, and a path that is swapped later changes nothing.
 ///
 /// # Errors
-/// Where a path cannot be opened, or is not a namespace of the kind that stands beside it.
-pub fn open(namespaces: &Namespaces) -> Result<Joins> {
-    namespaces.join.iter().map(|(kind, path)| open_one(*kind, path.clone())).collect::<Result<_>>().map(Joins)
+/// Where a path cannot be opened, or is not a namespace of the kind that stands beside it; where it is the one that this
+/// process lives in and a parameter of `linux.sysctl` would change it.
+pub fn open(namespaces: &Namespaces, sysctl: &[(String, String)]) -> Result<Joins> {
+    let joins: Vec<Joined> =
+        namespaces.join.iter().map(|(kind, path)| open_one(*kind, path.clone())).collect::<Result<_>>()?;
+    for (parameter, _) in sysctl {
+        let Some(joined) = joins.iter().find(|joined| plan::sysctl_holder(parameter) == Some(joined.kind)) else {
+            continue;
+        };
+        let (name, path) = (joined.kind.name(), &joined.path);
+        // Docker gives a container of the host's network the path of that.
+        if nsfs::is_own(&joined.fd, joined.kind.proc_name()).context(|| format!("stat {path:?}"))? {
+            return Err(Error::new(format!("linux.sysctl: {path:?} is the host's {name} namespace"))
+                .hint(format!("give the container a {name} namespace of its own, or remove {parameter}")));
+        }
+    }
+    Ok(Joins(joins))
 }
 
 fn open_one(kind: NamespaceKind, path: PathBuf) -> Result<Joined> {

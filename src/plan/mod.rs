@@ -33,6 +33,7 @@ mod sysctl;
 
 pub use id::ContainerId;
 pub use load::{load, parse, parse_process, parse_resources, read, read_file};
+pub use sysctl::holder as sysctl_holder;
 
 /// A container, as it is going to be.
 #[derive(Debug)]

@@ -63,13 +63,18 @@ fn path_of(key: &str) -> Result<String> {
     Ok(path)
 }
 
+/// The kind of namespace that holds the parameter at `path` below /proc/sys; none for what is the host's.
+pub fn holder(path: &str) -> Option<NamespaceKind> {
+    let holds = |row: &str| if row.ends_with('/') { path.starts_with(row) } else { path == row };
+    NAMESPACED.into_iter().find(|(row, _)| holds(row)).map(|(_, kind)| kind)
+}
+
 fn check(key: &str, path: &str, namespaces: &Namespaces) -> Result<()> {
     if path == "kernel/hostname" {
         return Err(Error::new(format!("linux.sysctl.{key}: the host name has a field of its own"))
             .hint("set `hostname` in config.json instead"));
     }
-    let holds = |row: &str| if row.ends_with('/') { path.starts_with(row) } else { path == row };
-    let Some((_, kind)) = NAMESPACED.into_iter().find(|(row, _)| holds(row)) else {
+    let Some(kind) = holder(path) else {
         return Err(Error::new(format!("linux.sysctl.{key}: the parameter is the host's, no namespace holds it"))
             .hint("set it on the host: sysctl -w"));
     };

@@ -1,4 +1,4 @@
-//! Which kind of namespace a descriptor stands for (ioctl_ns(2)).
+//! Which namespace a descriptor stands for: its kind (ioctl_ns(2)), and whether it is our own.
 
 use std::os::fd::{AsFd, AsRawFd};
 
@@ -20,6 +20,15 @@ pub fn kind(fd: impl AsFd) -> Result<u64, Errno> {
 pub fn in_first_user_namespace() -> bool {
     const FIRST: u64 = 0xEFFF_FFFD;
     rustix::fs::stat("/proc/self/ns/user").map_or(true, |found| found.st_ino == FIRST)
+}
+
+/// Whether a descriptor stands for the namespace that this process itself is in; `name` is that of /proc/self/ns.
+///
+/// # Errors
+/// Where one of the two cannot be looked at.
+pub fn is_own(fd: impl AsFd, name: &str) -> Result<bool, Errno> {
+    let (other, own) = (rustix::fs::fstat(fd)?, rustix::fs::stat(format!("/proc/self/ns/{name}"))?);
+    Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
 }
 
 #[cfg(test)]
