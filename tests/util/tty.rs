@@ -6,6 +6,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -13,6 +14,7 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcgetwinsize, tcsetwinsize};
 
 use super::until;
+use super::wait::PATIENCE;
 
 /// A terminal's master end, with all that was read from it.
 pub struct Terminal {
@@ -62,13 +64,12 @@ impl Terminal {
     /// Waits until `text` has come out of it.
     #[track_caller]
     pub fn until_seen(&mut self, text: &str) {
-        for _ in 0..10_000 {
-            if self.seen().contains(text) {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(3));
+        let deadline = Instant::now() + PATIENCE;
+        while !self.seen().contains(text) {
+            let seen = &self.seen;
+            assert!(Instant::now() < deadline, "waited in vain for {text:?} on the terminal; it showed {seen:?}");
+            std::thread::sleep(Duration::from_millis(3));
         }
-        panic!("waited in vain for {text:?} on the terminal; it showed {:?}", self.seen);
     }
 }
 

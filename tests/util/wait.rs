@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 /// How long anything may take. Far more than needed: two busy cores must not make a test fail.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again and again until there is an answer; panics with `what` when there is none in time.
 #[track_caller]

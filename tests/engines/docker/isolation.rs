@@ -4,7 +4,7 @@ use std::fs;
 
 use super::{Daemon, docker, sh, sleeper};
 use crate::only_for_myrt;
-use crate::util::leftovers;
+use crate::util::{TestCommand, leftovers};
 
 /// A line of /proc/PID/status.
 fn status_line<'a>(status: &'a str, field: &str) -> &'a str {
@@ -120,12 +120,17 @@ fn it_lives_below_the_cgroup_that_is_asked_for() {
 }
 
 #[test]
-fn a_relative_cgroup_parent_is_removed_with_it() {
+fn a_relative_cgroup_parent_lies_below_the_daemons_own_and_is_removed() {
+    only_for_myrt!(PARENT_CGROUP);
     let parent = format!("{}-relative", Daemon::shared().cgroup);
+    let find = || TestCommand::new(["find", "/sys/fs/cgroup", "-name", &parent]).run().out();
     let container = sleeper(&format!("--cgroup-parent {parent}"));
     container.exec("true").run().ok();
     container.is_told("pause").run().ok();
     container.is_told("unpause").run().ok();
+    assert_ne!(find(), "");
+    drop(container);
+    assert_eq!(find(), "");
 }
 
 #[test]
@@ -135,6 +140,10 @@ fn oom_score_and_sysctls_are_set() {
     let script = "cat /proc/sys/net/ipv4/ip_unprivileged_port_start /proc/sys/kernel/msgmax";
     sh(sysctls, script).run().ok().stdout("99\n1000");
     docker("run --rm --sysctl vm.swappiness=1 box true").run().code(125).err_has("vm.swappiness");
+    // The host's network comes as a namespace with a path: it is the host's all the same.
+    let host = "--network host --sysctl net.core.somaxconn=77";
+    sh(host, "true").run().fails().err_has("network namespace");
+    sh("--network host", "cat /proc/sys/net/core/somaxconn").run().ok().out_lacks("77");
 }
 
 #[test]
