@@ -6,6 +6,7 @@
 //! | `contracts.rs` | the table of who calls what, held against what was called |
 //! | `containerd.rs`, `containerd_daemon.rs` | containerd by `ctr`; a daemon in namespaces of its own |
 //! | `cri.rs`, `cri.py` | pods, as a kubelet asks containerd for them; the client |
+//! | `swarm.rs` | three dockerds as a swarm, set up by `scripts/swarm.sh` |
 //! | `differences.rs` | where another runtime differs under an engine, and why |
 //! | `docker/` | Docker, with a dockerd of its own (`dockerd.sh`) |
 //! | `podman.rs` | Podman on a machine of its own, which the files below share |
@@ -40,6 +41,7 @@ mod podman_places;
 mod podman_rights;
 mod podman_rootless;
 mod podman_terminal;
+mod swarm;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;
