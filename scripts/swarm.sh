@@ -293,11 +293,12 @@ step() {
 }
 
 demo() {
+    local node
     trap 'trap - ERR; down; exit 130' INT TERM HUP
     up
     trap 'trap - ERR; down; exit 130' INT TERM HUP
     trap down EXIT
-    echo "runtime of each node: $(on n2 info --format '{{.DefaultRuntime}}'), $(on n2 run --rm "$image" sed -n 1p /proc/version | cut -d' ' -f1-3)"
+    for node in "${nodes[@]}"; do echo "runtime of $node: $(on "$node" info --format '{{.DefaultRuntime}}')"; done
     status
     step "scale: three tasks become six" scale 6
     step "a rolling update to version 2" update 2
