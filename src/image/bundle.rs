@@ -52,7 +52,7 @@ pub struct Made {
 /// Where the image is not there, lies, or is hostile; where the folder is a bundle already, or cannot be written. Then
 /// nothing is left.
 pub fn unpack(source: &Source, platform: &Platform, folder: &Path, limits: Limits, wishes: &Wishes) -> Result<Made> {
-    let Opened { image, files } = source.open(platform)?;
+    let Opened { image, files } = source.open(platform, &limits)?;
     let bundle = Bundle::begin(folder)?;
     let budget = Budget::new(limits);
     let mut tree = Tree::open(&folder.join(PARTIAL), !wishes.maps.is_single())?;
@@ -74,6 +74,17 @@ pub fn unpack(source: &Source, platform: &Platform, folder: &Path, limits: Limit
         bytes: budget.bytes_unpacked(),
         left_out: tree.lost.sentences(),
     })
+}
+
+/// Takes a bundle away that nobody runs any more.
+///
+/// # Errors
+/// Where something in it cannot be removed.
+pub fn discard(folder: &Path) -> Result<()> {
+    let (Some(parent), Some(name)) = (folder.parent(), folder.file_name()) else { return Ok(()) };
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let parent = rustix::fs::open(parent, flags, Mode::empty()).context(|| format!("open {parent:?}"))?;
+    remove(parent, name.as_encoded_bytes())
 }
 
 /// A bundle that is being made. Dropped before [`Bundle::finish`], it takes away what there is of it.

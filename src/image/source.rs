@@ -5,21 +5,45 @@ use std::fmt::{self, Display};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use super::archive::Archive;
 use super::document::Image;
 use super::files::{Files, Folder};
-use super::layout;
+use super::limits::Limits;
 use super::platform::Platform;
+use super::{dir, docker, layout};
 use crate::error::{Error, Result};
 
 /// A source as it was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// An OCI layout in a folder, and a tag in it.
-    Layout(PathBuf, Option<String>),
+pub struct Source {
+    form: Form,
+    path: PathBuf,
+    /// A tag or a name in it.
+    name: Option<String>,
 }
 
-/// What each transport is called, and what follows the colon.
-const TRANSPORTS: [(&str, &str); 1] = [("oci", "DIR[:TAG]")];
+/// What is at the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    /// An OCI layout in a folder.
+    Layout,
+    /// The same in an archive.
+    LayoutArchive,
+    /// What `docker save` writes.
+    DockerArchive,
+    /// What `skopeo copy` writes into a folder.
+    Dir,
+    /// An archive of either kind on standard input.
+    Stdin,
+}
+
+/// What each form is called, what follows the colon, and whether a name may.
+const FORMS: [(Form, &str, &str, bool); 4] = [
+    (Form::Layout, "oci", "DIR[:TAG]", true),
+    (Form::LayoutArchive, "oci-archive", "FILE[:TAG]", true),
+    (Form::DockerArchive, "docker-archive", "FILE[:NAME]", true),
+    (Form::Dir, "dir", "DIR", false),
+];
 
 /// An image whose documents were read and checked, with the files that its layers are in.
 pub struct Opened {
@@ -33,49 +57,59 @@ impl Source {
     /// Reads what was typed.
     ///
     /// # Errors
-    /// An unknown transport, with those that are known.
+    /// An unknown form, with those that are known.
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
-        let colon = bytes.iter().position(|byte| *byte == b':');
-        let (transport, rest) = colon.map_or((&b""[..], bytes), |colon| (&bytes[..colon], &bytes[colon + 1..]));
-        match transport {
-            b"oci" if !rest.is_empty() => {
-                let (path, tag) = path_and_name(rest)?;
-                Ok(Self::Layout(path, tag))
-            }
-            _ => Err(Error::new(format!("{}: not an image's source", text.display())).hint(forms())),
+        if bytes == b"-" {
+            return Ok(Self { form: Form::Stdin, path: PathBuf::from("-"), name: None });
         }
+        let colon = bytes.iter().position(|byte| *byte == b':');
+        let (before, rest) = colon.map_or((&b""[..], bytes), |colon| (&bytes[..colon], &bytes[colon + 1..]));
+        let form = FORMS.iter().find(|(_, form, ..)| form.as_bytes() == before).filter(|_| !rest.is_empty());
+        let Some((form, _, _, named)) = form else {
+            return Err(Error::new(format!("{}: not an image's source", text.display())).hint(forms()));
+        };
+        let (path, name) = if *named { path_and_name(rest)? } else { (OsStr::from_bytes(rest).into(), None) };
+        Ok(Self { form: *form, path, name })
     }
 
     /// Finds the image and reads its documents.
     ///
     /// # Errors
     /// Where there is no such image, or its documents are broken.
-    pub fn open(&self, platform: &Platform) -> Result<Opened> {
-        match self {
-            Self::Layout(folder, tag) => {
-                let files = Folder::open(folder)?;
-                let image = layout::image(&files, tag.as_deref(), platform)?;
-                Ok(Opened { image, files: Box::new(files) })
-            }
-        }
+    pub fn open(&self, platform: &Platform, limits: &Limits) -> Result<Opened> {
+        let files: Box<dyn Files> = match self.form {
+            Form::Layout | Form::Dir => Box::new(Folder::open(&self.path)?),
+            Form::LayoutArchive | Form::DockerArchive => Box::new(Archive::open(&self.path, limits.bytes)?),
+            Form::Stdin => Box::new(Archive::stdin(limits.bytes)?),
+        };
+        let name = self.name.as_deref();
+        let image = match self.form {
+            Form::Layout | Form::LayoutArchive => layout::image(&*files, name, platform)?,
+            Form::DockerArchive => docker::image(&*files, name, platform)?,
+            Form::Dir => dir::image(&*files, platform)?,
+            // Newer versions of docker save write both; the layout has the digests.
+            Form::Stdin if files.open("oci-layout")?.is_some() => layout::image(&*files, name, platform)?,
+            Form::Stdin => docker::image(&*files, name, platform)?,
+        };
+        Ok(Opened { image, files })
     }
 }
 
 impl Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (transport, path, name) = match self {
-            Self::Layout(path, tag) => ("oci", path, tag),
-        };
-        write!(f, "{transport}:{}", path.display())?;
-        name.as_ref().map_or(Ok(()), |name| write!(f, ":{name}"))
+        if let Some((_, form, ..)) = FORMS.iter().find(|(form, ..)| *form == self.form) {
+            write!(f, "{form}:")?;
+        }
+        write!(f, "{}", self.path.display())?;
+        self.name.as_ref().map_or(Ok(()), |name| write!(f, ":{name}"))
     }
 }
 
 /// All forms of a source, for a hint.
 fn forms() -> String {
-    let forms: Vec<String> = TRANSPORTS.iter().map(|(name, rest)| format!("{name}:{rest}")).collect();
-    format!("it is one of {}", forms.join(", "))
+    let forms: Vec<String> = FORMS.iter().map(|(_, form, rest, _)| format!("{form}:{rest}")).collect();
+    format!("it is one of {}, or - for an archive on standard input", forms.join(", "))
 }
 
 /// Splits at the first colon, as skopeo does: no path in a source has one.
@@ -95,10 +129,20 @@ mod tests {
     #[test]
     fn sources_are_written_as_skopeo_has_them() {
         let parse = |text: &str| Source::parse(OsStr::new(text));
-        for text in ["oci:/images/debian", "oci:debian:12", "oci:debian:registry.example/debian:12"] {
+        let forms = [
+            "oci:/images/debian",
+            "oci:debian:12",
+            "oci-archive:x.tar",
+            "docker-archive:x:a.example:5/b:1",
+            "dir:a:b",
+            "-",
+        ];
+        for text in forms {
             assert_eq!(parse(text).unwrap().to_string(), text);
         }
-        assert_eq!(parse("oci:a:b:c").unwrap(), Source::Layout("a".into(), Some("b:c".into())));
+        let (one, other) = (parse("oci:a:b:c").unwrap(), parse("dir:a:b").unwrap());
+        assert_eq!((one.path.to_str(), one.name.as_deref()), (Some("a"), Some("b:c")));
+        assert_eq!((other.path.to_str(), other.name), (Some("a:b"), None));
         for text in ["debian", "oci:", "oci", ":x", "ostree:x"] {
             assert!(parse(text).unwrap_err().remedy().unwrap().contains("oci:DIR"), "{text}");
         }

@@ -23,10 +23,10 @@ impl Image {
     ///
     /// # Errors
     /// EINVAL where one holds a NUL byte.
-    pub fn new(path: &[u8], args: &[String], env: &[String]) -> Result<Self, Errno> {
+    pub fn new<S: AsRef<[u8]>>(path: &[u8], args: &[S], env: &[S]) -> Result<Self, Errno> {
         let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::INVAL);
         let path = c_string(path)?;
-        let strings = args.iter().chain(env).map(|s| c_string(s.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+        let strings = args.iter().chain(env).map(|s| c_string(s.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
         };

@@ -7,6 +7,7 @@
 //! | `whiteouts.rs` | what upper layers hide, in any order, and hard links across layers |
 //! | `hostile.rs` | layers that want to write, link or delete outside; bombs; blobs and documents that lie |
 //! | `sources.rs` | the forms of a source, tags, platforms |
+//! | `run.rs` | `image run`: nothing stays, whatever ends it |
 //! | `compare.rs` | the same image unpacked by umoci: the same tree |
 //! | `rootless.rs` | as an ordinary user, with one id and with a range |
 //! | `make.rs` | the images |
@@ -18,6 +19,7 @@ mod compare;
 mod hostile;
 mod make;
 mod rootless;
+mod run;
 mod sources;
 mod tars;
 mod unpack;

@@ -2,6 +2,8 @@
 //!
 //! The second program is found beside the first; it gets the same command line and understands it from the start.
 
+mod run;
+mod shared;
 mod unpack;
 
 use std::os::fd::OwnedFd;
@@ -25,17 +27,19 @@ pub const COMMAND: Command = Command {
     details: "
 Commands:
   image unpack    Unpack an image into a bundle
+  image run       Unpack an image, run it, and take the bundle away
 
 `myrt image COMMAND --help` tells more.
 
-Example:
+Examples:
+  docker save debian | sudo myrt image run - bash
   sudo myrt image unpack oci:debian:12 box && sudo myrt run box",
     flags: &[],
     run: |_, _| Err(become_image_program()),
 };
 
 /// The commands of `myrt-image`.
-pub static ALL: &[Command] = &[unpack::COMMAND];
+pub static ALL: &[Command] = &[unpack::COMMAND, run::COMMAND];
 
 /// Executes the second program with this one's command line. Comes back only with the reason why not.
 fn become_image_program() -> Error {

@@ -2,27 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use super::shared::{Network, limits};
 use crate::cli::values::Size;
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, has_single_tree, output};
 use crate::error::{Error, Result};
-use crate::image::limits::Limits;
 use crate::image::platform::Platform;
 use crate::image::source::Source;
 use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
-
-/// Whose network the container has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Network {
-    /// One of its own, with nothing but the loopback interface.
-    #[default]
-    None,
-    /// The host's.
-    Host,
-}
-
-crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
 
 crate::args! {
     /// Flags of `image unpack`.
@@ -52,7 +40,11 @@ pub const COMMAND: Command = Command {
     words: "SOURCE BUNDLE",
     details: "
 SOURCE is where the image is:
-  oci:DIR[:TAG]     a folder with an OCI image layout
+  oci:DIR[:TAG]                a folder with an OCI image layout
+  oci-archive:FILE[:TAG]       the same in an archive
+  docker-archive:FILE[:NAME]   what `docker save` writes
+  dir:DIR                      what `skopeo copy … dir:DIR` writes
+  -                            an archive of either kind on standard input
 
 BUNDLE is made, or has neither rootfs nor config.json in it. An image that does not say what to
 run gets a shell. As an ordinary user the container gets a user namespace, with the ids that
@@ -67,55 +59,34 @@ Examples:
 
 fn run(parsed: &Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
-    let (Some(source), Some(folder)) = (parsed.words.first(), parsed.words.get(1)) else {
+    let [source, folder] = &parsed.words[..] else {
         return Err(Error::new("image unpack: SOURCE and BUNDLE are expected"));
     };
     let (source, folder) = (Source::parse(source)?, Path::new(folder));
-    let maps = Maps::of_caller();
-    if !maps.uids.is_empty()
-        && let Some(code) = rootless::enter(&maps)?
-    {
-        return Ok(code);
-    }
+    let limits = limits(args.max_size, args.max_entries)?;
     let wishes = Wishes {
         command: Vec::new(),
         terminal: args.tty,
         hostname: hostname(folder),
         cgroup_v2: has_single_tree(),
         host_network: args.network == Some(Network::Host),
-        maps,
+        maps: Maps::of_caller(),
     };
-    let made = bundle::unpack(
-        &source,
-        &args.platform.clone().unwrap_or_else(Platform::host),
-        folder,
-        args.limits()?,
-        &wishes,
-    )?;
-    for sentence in &made.left_out {
-        log::warn(sentence);
-    }
-    match args.format.unwrap_or_default() {
-        _ if args.quiet => {}
-        Format::Json => output::json(&made)?,
-        Format::Table => {
-            let megabytes = made.bytes.div_ceil(1 << 20);
-            let text = format!("{}: {} files, {megabytes} MiB\n", made.bundle.display(), made.entries);
-            output::print(&text)?;
+    let platform = args.platform.unwrap_or_else(Platform::host);
+    rootless::inside(&wishes.maps, || {
+        let made = bundle::unpack(&source, &platform, folder, limits, &wishes)?;
+        for sentence in &made.left_out {
+            log::warn(sentence);
         }
-    }
-    Ok(0)
-}
-
-impl Args {
-    fn limits(&self) -> Result<Limits> {
-        let mut limits = Limits::default();
-        if let Some(Size(size)) = self.max_size {
-            limits.bytes = u64::try_from(size).map_err(|_| Error::new("--max-size: not below 0"))?;
+        match args.format.unwrap_or_default() {
+            _ if args.quiet => Ok(()),
+            Format::Json => output::json(&made),
+            Format::Table => {
+                let megabytes = made.bytes.div_ceil(1 << 20);
+                output::print(&format!("{}: {} files, {megabytes} MiB\n", made.bundle.display(), made.entries))
+            }
         }
-        limits.entries = self.max_entries.unwrap_or(limits.entries);
-        Ok(limits)
-    }
+    })
 }
 
 /// The folder's name, as far as it can name a machine.

@@ -127,6 +127,17 @@ impl<R: BufRead> Reader<R> {
         self.data -= count as u64;
     }
 
+    /// Where the archive is read from.
+    pub fn input_mut(&mut self) -> &mut R {
+        &mut self.input
+    }
+
+    /// Leaves the rest of the current entry out by other means than reading it: `seek` goes on by so many bytes.
+    pub fn skip_data(&mut self, seek: impl FnOnce(&mut R, u64)) {
+        seek(&mut self.input, self.data.saturating_add(self.padding));
+        (self.data, self.padding) = (0, 0);
+    }
+
     fn entry(
         &mut self,
         header: &Header,
