@@ -77,7 +77,7 @@ suite() {
     as_builder cargo test --locked --test integration --no-run
     program=$(test_program integration)
     cd "$root"
-    cargo_test "black-box suite as root" as_root env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} "$program"
+    cargo_test "black-box suite as root" as_root env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} "$program" --skip vm::
 
     # As an ordinary user, whoever calls or one made for this: the tests that need no root. The programs are copied to
     # where that user can read them.

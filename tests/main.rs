@@ -22,11 +22,12 @@
 //! | `leaks.rs` | what a container must not see: descriptors, environment |
 //! | `escapes.rs` | one replay for each published escape of a peer |
 //! | `rootless.rs` | the whole life cycle as an ordinary user |
+//! | `vm/` | what needs a virtual machine: all controllers of cgroup v2, systemd, AppArmor |
 //! | `differences.rs` | where another runtime differs, and why |
 //! | `util/` | helpers: bundles, commands with deadlines, leftovers, terminals, cgroups, an ordinary user |
 //!
 //! `MYRT_UNDER_TEST=/usr/sbin/runc cargo test --test integration` runs the same against another runtime. All but
-//! `rootless.rs` need root. A test says in its name what holds, waits by polling with a deadline and never by sleeping,
+//! `rootless.rs` need root; those of `vm/` need `scripts/vm.sh test`, and `--skip vm::` leaves them out. A test says in its name what holds, waits by polling with a deadline and never by sleeping,
 //! and leaves nothing behind: the bundle's `Drop` deletes the container and asserts that the host is as it was.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
@@ -53,3 +54,4 @@ mod seccomp;
 mod sysctl;
 mod terminal;
 mod util;
+mod vm;

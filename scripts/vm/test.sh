@@ -14,7 +14,8 @@ vm_test() {
     # The machine has no compiler.
     cc -static -Os -Wall -o "$job/fs/suite/probe" "$root/tests/util/probe.c"
     cp "$root/scripts/vm/rounds" "$job/fs/suite/rounds"
-    printf '%q ' bash /suite/rounds "$@" >"$job/fs/job/run"
+    # MYRT_UNDER_TEST names another runtime inside the machine, such as /usr/bin/crun.
+    printf '%q ' env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} bash /suite/rounds "$@" >"$job/fs/job/run"
     boot "$job" 2400 </dev/null
     exit "$code"
 }

@@ -134,7 +134,7 @@ static int trap(char **argv)
 	return raw_syscall(argv);
 }
 
-/* eat MEGABYTES: touches that much memory, then says so and waits for the end of its input */
+/* eat MEGABYTES: touches that much memory, then says so */
 static int eat(char **argv)
 {
 	size_t size = number(argv[0]) << 20;
@@ -144,6 +144,31 @@ static int eat(char **argv)
 	for (size_t at = 0; at < size; at += 4096)
 		memory[at] = 1;
 	puts("eaten");
+	return 0;
+}
+
+/* hold MEGABYTES: touches that much memory, says so and keeps it until it is killed */
+static int hold(char **argv)
+{
+	if (eat(argv))
+		return 1;
+	puts("holding");
+	fflush(stdout);
+	for (;;)
+		pause();
+}
+
+/* huge MEGABYTES UNRESERVED: maps that much of huge pages, reserved or not, and touches them */
+static int huge(char **argv)
+{
+	size_t size = number(argv[0]) << 20;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | (number(argv[1]) ? MAP_NORESERVE : 0);
+	char *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, -1, 0);
+	if (memory == MAP_FAILED)
+		return printf("mmap %d\n", errno), 0;
+	for (size_t at = 0; at < size; at += 2 << 20)
+		memory[at] = 1;
+	puts("touched");
 	return 0;
 }
 
@@ -276,6 +301,7 @@ int main(int argc, char **argv)
 		{ "personality", persona }, { "syscall", raw_syscall }, { "int80", int80 },   { "clock", show_clock },
 		{ "trap", trap },	    { "eat", eat },	       { "write", write_to }, { "overwrite", overwrite },
 		{ "swap", swap },	    { "hammer", hammer },	      { "grab", grab },
+		{ "hold", hold },	    { "huge", huge },
 	};
 	for (size_t i = 0; argc > 1 && i < sizeof uses / sizeof *uses; i++)
 		if (!strcmp(argv[1], uses[i].name))
