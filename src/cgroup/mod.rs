@@ -335,15 +335,16 @@ impl Cgroup {
     }
 
     /// Changes limits while the container runs; what `resources` does not say stays as it is. An empty list of devices
-    /// says nothing.
+    /// says nothing. Where a part cannot be had, what was set before it is put back; what systemd was told stays told.
     ///
     /// # Errors
-    /// The first limit that cannot be had; those before it hold already.
+    /// The first limit that cannot be had.
     pub fn update(&self, resources: &Resources) -> Result<Vec<String>> {
         limits::check_usage(resources, &self.record)?;
         let mut resources = resources.clone();
         limits::complete(&mut resources, &self.record);
         let writes = limits::writes(&resources, &self.record)?;
+        let rules = devices::Rules::read(&resources.devices)?;
         if self.record.trees.is_empty() {
             make::refuse_limit(writes.matters(), &self.record)?;
         }
@@ -352,12 +353,19 @@ impl Cgroup {
         } else if let Some(tree) = self.record.v2() {
             make::controllers(tree);
         }
-        writes.apply(self.record.rootless)?;
-        if !resources.devices.is_empty() {
-            let mut open = Self::open(&self.record);
-            open.open_doors()?;
-            devices::Rules::read(&resources.devices)?.apply(&self.record, open.clone_target(), false)?;
-        }
+        let before = writes.before();
+        let result = writes.apply(self.record.rootless).and_then(|()| match resources.devices.is_empty() {
+            true => Ok(()),
+            false => {
+                let mut open = Self::open(&self.record);
+                open.open_doors()?;
+                rules.apply(&self.record, open.clone_target(), false)
+            }
+        });
+        result.map_err(|error| match before.restore() {
+            refused if refused.is_empty() => error,
+            refused => error.context(format!("these limits could not be put back: {}", refused.join(", "))),
+        })?;
         Ok(writes.warnings)
     }
 

@@ -6,6 +6,7 @@
 mod convert;
 mod lists;
 mod rows;
+mod undo;
 
 use std::borrow::Cow;
 use std::path::Path;
@@ -13,6 +14,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use self::rows::{Form, ROWS};
+use self::undo::Before;
 use super::file;
 use super::record::Record;
 use crate::bail;
@@ -153,6 +155,11 @@ impl Writes {
         self.all.iter().find(|(write, _)| !write.lax).map(|(write, _)| format!("linux.resources.{}", write.field))
     }
 
+    /// What holds now, to be put back where a part of these cannot be had.
+    pub(super) fn before(&self) -> Before {
+        Before::of(&self.all)
+    }
+
     /// Writes them all. The kernel checks some values against each other (a limit against memory+swap, a quota against its
     /// period, a burst against its quota), and which has to come first depends on what is there; so what is refused
     /// as invalid is tried once more after the others.
@@ -230,13 +237,11 @@ fn explain(write: &Write, folder: Option<&Path>, file: Option<&File>, errno: Err
             folder.display(),
             file.name
         ));
-        return error.hint(match rootless {
-            true => NOT_DELEGATED,
-            false => {
-                "see cgroup.controllers there and in the folders above: the kernel lacks it, or a cgroup above \
-                      with processes of its own cannot pass it on"
-            }
-        });
+        return match (rootless, withheld(folder, controller)) {
+            (true, _) => error.hint(NOT_DELEGATED),
+            (false, Some(why)) => error.hint(why),
+            (false, None) => error.hint("see cgroup.controllers there and in the folders above: the kernel lacks it"),
+        };
     }
     let mut error = Error::call(format!("write {:?} to {}", file.value, path.display()), errno).context(&field);
     // The kernel refuses a limit below what is in use and cannot be reclaimed.
@@ -249,6 +254,24 @@ fn explain(write: &Write, folder: Option<&Path>, file: Option<&File>, errno: Err
         Errno::ACCESS | Errno::PERM | Errno::ROFS if rootless => error.hint(NOT_DELEGATED),
         _ => error,
     }
+}
+
+/// Names the cgroup above that has a controller and does not pass it on.
+fn withheld(folder: &Path, controller: &str) -> Option<String> {
+    let has = |folder: &&Path| {
+        let words = file::read_line(folder, "cgroup.controllers").unwrap_or_default();
+        words.split(' ').any(|word| word == controller)
+    };
+    let above = folder.ancestors().skip(1).find(has)?;
+    let inhabited = file::read(above, "cgroup.procs").is_ok_and(|pids| !pids.is_empty());
+    let above = above.display();
+    Some(match inhabited {
+        true => format!(
+            "{above} has processes of its own, so it cannot pass the {controller} controller on: move them to a cgroup \
+             below it, or choose another linux.cgroupsPath"
+        ),
+        false => format!("{above} does not pass the {controller} controller on: see cgroup.subtree_control there"),
+    })
 }
 
 /// The remedy for an ordinary user who lacks a controller.
