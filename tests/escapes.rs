@@ -193,8 +193,7 @@ fn cve_2019_5736_the_binary_is_not_kept_from_running_by_who_asks_to_write_to_it(
     }
     // In portions, each with a deadline of its own: an emulated machine starts few programs in that time.
     let script = "n=0; while [ $n -lt 25 ]; do \"$1\" --version > /dev/null || exit 1; n=$((n + 1)); done";
-    let refused =
-        (0..16).map(|_| TestCommand::shell(script, [binary.display()]).run()).find(|run| run.exit_code() != 0);
+    let refused = (0..8).map(|_| TestCommand::shell(script, [binary.display()]).run()).find(|run| run.exit_code() != 0);
     bundle.file("stop", "");
     crate::util::until("the attacker gives up", || watch.out().contains("done").then_some(()));
     if let Some(refused) = refused {

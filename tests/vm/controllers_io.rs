@@ -1,6 +1,6 @@
 //! The io controller on a real block device, the machine's own disk.
 //!
-//! The rates are so low that what they hold back would take an hour. Who proves that it is held back is a second container
+//! The rates are so low that what they hold back would take many minutes. Who proves that it is held back is a second container
 //! without a limit, which begins later and is done before.
 
 use std::fs;
@@ -30,14 +30,14 @@ fn line(key: &str, value: &str) -> String {
     format!("{DISK} {}", fields.join(" "))
 }
 
-/// A container that reads or writes a file of a megabyte past the page cache, and says when it is done.
+/// A container that reads or writes a file of four megabytes past the page cache, and says when it is done.
 fn mover(name: &str, direction: &str) -> Bundle {
     let bundle = bundle(name);
-    fs::write(bundle.rootfs("tmp/file"), vec![7; 1 << 20]).unwrap();
+    fs::write(bundle.rootfs("tmp/file"), vec![7; 4 << 20]).unwrap();
     TestCommand::new(["sync"]).run().ok();
     let dd = match direction {
-        "r" => "dd if=/tmp/file of=/dev/null iflag=direct bs=1024",
-        _ => "dd if=/dev/zero of=/tmp/file oflag=direct conv=notrunc bs=1024 count=1024",
+        "r" => "dd if=/tmp/file of=/dev/null iflag=direct bs=4096",
+        _ => "dd if=/dev/zero of=/tmp/file oflag=direct conv=notrunc bs=4096 count=1024",
     };
     bundle.sh(&format!("echo begun; {dd} 2>/dev/null && echo moved; sleep 1000"));
     bundle

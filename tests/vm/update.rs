@@ -161,7 +161,7 @@ fn an_update_of_which_a_part_fails_changes_nothing() {
     crate::only_for_myrt!(ROLL_BACK);
     let before = json!({
         "memory": { "limit": 64 * MB, "swap": 96 * MB, "reservation": 16 * MB },
-        "cpu": { "shares": 2048, "quota": 20_000, "period": 50_000, "burst": 5_000, "cpus": "0" },
+        "cpu": { "shares": 2048, "quota": 20_000, "period": 50_000, "burst": 5_000 },
         "pids": { "limit": 33 },
         "hugepageLimits": [{ "pageSize": "2MB", "limit": 4 * MB }],
         "blockIO": { "throttleReadBpsDevice": [{ "major": 254, "minor": 0, "rate": 5_000_000 }] },
@@ -176,8 +176,8 @@ fn an_update_of_which_a_part_fails_changes_nothing() {
         "cpu.weight",
         "cpu.max",
         "cpu.max.burst",
-        "cpuset.cpus",
-        "cpuset.mems",
+        "cpuset.cpus.effective",
+        "cpuset.mems.effective",
         "pids.max",
         "hugetlb.2MB.max",
         "hugetlb.2MB.rsvd.max",

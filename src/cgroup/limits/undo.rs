@@ -42,7 +42,11 @@ impl Before {
 
     /// Notes one file; `new` is what it is about to be given. False where there is no such file.
     fn keep(&mut self, folder: &std::path::Path, name: &str, new: &str) -> bool {
-        let Ok(now) = file::read(folder, name) else { return false };
+        let Ok(mut now) = file::read(folder, name) else { return false };
+        // No list of CPUs means those of the cgroup above; once there is a list, processes keep it from being emptied again.
+        if name.starts_with("cpuset.") && now.trim().is_empty() {
+            now = file::read(folder, &format!("{name}.effective")).unwrap_or(now);
+        }
         let value = back(name, &now, new);
         self.0.extend(value.map(|value| Step { folder: folder.to_owned(), name: name.to_owned(), value }));
         true
@@ -73,7 +77,6 @@ fn back(name: &str, now: &str, new: &str) -> Option<String> {
         "rdma.max" | "misc.max" | "net_prio.ifpriomap" | "io.latency" => line,
         // The first of several lines is the one that can be set.
         "memory.oom_control" => now.lines().next()?.split(' ').nth(1).map(str::to_owned),
-        // An empty list of CPUs is a line like any other.
         _ => Some(if now.trim().is_empty() { "\n".to_owned() } else { now.trim().to_owned() }),
     }
 }
