@@ -123,8 +123,8 @@ images() {
 # Each engine is called as its users call it, with a wrapper of the release as its runtime; which calls they made is then
 # held against the table of what engines call.
 engines() {
-    need_package docker.io containerd containernetworking-plugins podman conmon buildah netavark aardvark-dns slirp4netns \
-        catatonit busybox-static iproute2 iptables uidmap util-linux procps python3 python3-grpcio strace
+    need_package docker.io docker-compose tini containerd containernetworking-plugins podman conmon buildah netavark \
+        aardvark-dns slirp4netns catatonit busybox-static iproute2 iptables uidmap util-linux procps python3 python3-grpcio strace
     need_release
     local program calls
     say "building the engines' suite"

@@ -31,6 +31,7 @@ crate::differences! {
     CVE_FIXED_LATER: "runc 1.1.5 is older than the fix of this one; that the replay succeeds against it shows that it works",
     BUSY_BINARY: "runc 1.1 runs from a read-only mount, where a refused request to write still makes the file busy for a moment",
     STATE_OWNER: "runc believes a state whoever wrote it: its state root is its callers' to guard",
+    KEEP_GROUPS: "`run.oci.keep_original_groups` is an annotation of crun's",
     CHROOT: "runc makes the container, and its exec enters the root outside the chroot",
     UNGRANTED: "runc 1.1 refuses a container that asks for a capability which runc itself lacks; the specification wants a warning",
     WEIGHT_CURVE: "runc 1.1 and crun 1.8 make a weight of 39 of the default shares; later versions have the newer curve",

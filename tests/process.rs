@@ -447,3 +447,16 @@ fn labels_without_their_security_module_are_refused_in_words() {
     }
     bundle.assert_clean();
 }
+
+#[test]
+fn the_callers_groups_stay_where_the_annotation_asks_for_it() {
+    only_for_myrt!(KEEP_GROUPS);
+    let bundle = Bundle::busybox("keep_groups");
+    let with_group = |command: crate::util::TestCommand| command.by(["setpriv", "--groups", "4242"]).run();
+    bundle.args(["id", "-G"]).config(|config| config["process"]["user"]["additionalGids"] = json!([77]));
+    with_group(bundle.run_command()).ok().stdout("0 77");
+    bundle.config(|config| config["annotations"] = json!({ "run.oci.keep_original_groups": "1" }));
+    with_group(bundle.run_command()).ok().stdout("0 4242");
+    bundle.sleeps().run_detached();
+    with_group(bundle.exec_command(["id", "-G"])).ok().stdout("0 4242");
+}

@@ -194,7 +194,8 @@ fn resolve(config: &spec::Spec, options: &ExecOptions) -> Result<Process> {
         ProcessSource::File(file) => plan::parse_process(&plan::read_file(file)?, &file.to_string_lossy())?,
         ProcessSource::Changed(changes) => changes.apply(config.process.clone().unwrap_or_default()),
     };
-    let process = Process::new(&process, "process")?;
+    let mut process = Process::new(&process, "process")?;
+    process.keep_groups = plan::process::keeps_groups(&config.annotations);
     for warning in &process.warnings {
         log::warn(warning);
     }

@@ -4,7 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{NamespaceKind, Namespaces, Plan, Process, Rootfs, Seccomp, hooks, memory, net, rdt, spec, sysctl};
+use super::{
+    NamespaceKind, Namespaces, Plan, Process, Rootfs, Seccomp, hooks, memory, net, process, rdt, spec, sysctl,
+};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -32,6 +34,7 @@ impl Plan {
             return Err(Error::new("process: missing").hint("say what runs: at least process.args and process.cwd"));
         };
         let mut process = Process::new(process, "process")?;
+        process.keep_groups = process::keeps_groups(&spec.annotations);
         warnings.append(&mut process.warnings);
         let rootfs = Rootfs::new(&spec, bundle, &mut warnings)?;
         let sysctl = sysctl::resolve(&linux.sysctl, &namespaces)?;

@@ -191,6 +191,9 @@ pub struct Process {
     pub umask: Option<u32>,
     /// Supplementary groups.
     pub additional_gids: Vec<u32>,
+    /// The caller's supplementary groups stay and `additional_gids` are not set; an annotation of the container says so
+    /// ([`process::keeps_groups`]), hence never this object itself.
+    pub keep_groups: bool,
     /// Program and arguments; never empty.
     pub args: Vec<String>,
     /// Environment, `NAME=value` each.

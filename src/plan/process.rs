@@ -2,13 +2,19 @@
 //!
 //! The tables of names stand beside it: [`super::capability`], limits, schedule, cpulist.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use crate::bail;
 use crate::error::Result;
 
 use super::{Capabilities, Process, capability, limits, schedule, spec};
+
+/// Whether the caller's supplementary groups stay: crun's annotation, by which Podman asks for it (`--group-add
+/// keep-groups`). It is for files that a user may read by a group which cannot be mapped into a user namespace.
+pub fn keeps_groups(annotations: &BTreeMap<String, String>) -> bool {
+    annotations.get("run.oci.keep_original_groups").is_some_and(|value| value == "1")
+}
 
 impl Process {
     /// Resolves `spec`; `field` is its path in the file at hand, `process` in config.json.
@@ -53,6 +59,7 @@ impl Process {
             gid: spec.user.gid,
             umask,
             additional_gids: spec.user.additional_gids.clone(),
+            keep_groups: false,
             args: spec.args.clone(),
             env: environment(&spec.env, field, &mut warnings),
             cwd: PathBuf::from(&spec.cwd),

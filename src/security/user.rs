@@ -19,7 +19,9 @@ const PASSWD_LIMIT: usize = 1 << 20;
 /// # Errors
 /// Where an id is not mapped in the container's user namespace, or the right is missing.
 pub fn apply(process: &Process) -> Result<()> {
-    set_groups(&process.additional_gids)?;
+    if !process.keep_groups {
+        set_groups(&process.additional_gids)?;
+    }
     let gid = Gid::from_raw(process.gid);
     rustix::thread::set_thread_res_gid(gid, gid, gid)
         .map_err(|errno| unmapped("process.user.gid", process.gid, errno))?;
