@@ -99,7 +99,7 @@ fn processes_disks_and_huge_pages() {
 
 #[test]
 fn what_was_refused_is_counted() {
-    crate::only_for_myrt!(EVENTS_OOM);
+    crate::only_for_myrt!(EVENT_COUNT);
     let bundle = limited("events_count", json!({ "memory": { "limit": 32 * MB, "swap": 32 * MB } }));
     bundle.with_probe().sh("probe eat 64; sleep 1000").run_detached();
     until("one was killed", || (count(&bundle, "memory.events", "oom_kill") > 0).then_some(()));
@@ -137,7 +137,7 @@ fn pressure_is_told_for_cpu_memory_and_disk() {
 
 #[test]
 fn a_container_without_limits_has_none_in_its_statistics() {
-    crate::only_for_myrt!(EVENTS_OOM);
+    crate::only_for_myrt!(EVENTS);
     let bundle = bundle("events_none");
     bundle.sleeps().run_detached();
     let data = stats(&bundle);

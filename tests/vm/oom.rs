@@ -40,7 +40,7 @@ fn the_counters_stay_to_be_read_after_the_end() {
 
 #[test]
 fn events_tell_of_each_kill() {
-    crate::only_for_myrt!(EVENTS_OOM);
+    crate::only_for_myrt!(EVENTS);
     let bundle = limited("oom_events", memory(32));
     bundle.with_probe().sh("while [ ! -e /go ]; do usleep 10000; done; probe eat 64; probe eat 64; sleep 1000");
     bundle.run_detached();
@@ -57,7 +57,7 @@ fn events_tell_of_each_kill() {
 
 #[test]
 fn the_kill_that_ends_the_container_is_told_as_well() {
-    crate::only_for_myrt!(EVENTS_OOM);
+    crate::only_for_myrt!(EVENTS);
     let bundle = limited("oom_last", memory(32));
     bundle.with_probe().sh("while [ ! -e /go ]; do usleep 10000; done; exec probe eat 64");
     bundle.run_detached();

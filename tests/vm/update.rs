@@ -13,7 +13,7 @@ fn running(name: &str, resources: Value) -> Bundle {
 #[test]
 fn memory_by_flags() {
     let bundle = running("update_memory", json!({}));
-    update(&bundle, &["--memory", "64m", "--memory-swap", "96m", "--memory-reservation", "32m"]).ok();
+    update(&bundle, &["--memory", "67108864", "--memory-swap", "100663296", "--memory-reservation", "33554432"]).ok();
     let files = [("memory.max", "67108864"), ("memory.swap.max", "33554432"), ("memory.low", "33554432")];
     holds(&bundle, &files);
     update(&bundle, &["--memory-swap", "-1"]).ok();
@@ -32,6 +32,7 @@ fn a_new_sum_of_memory_and_swap_counts_the_limit_that_stays() {
 
 #[test]
 fn memory_without_end_is_without_end_of_swap() {
+    crate::only_for_myrt!(SWAP_NONE);
     let memory = json!({ "limit": 64 * MB, "swap": 96 * MB });
     let bundle = running("update_none", json!({ "memory": memory }));
     update(&bundle, &["--memory", "-1"]).ok();
@@ -43,14 +44,20 @@ fn cpu_by_flags() {
     let bundle = running("update_cpu", json!({}));
     update(&bundle, &["--cpu-quota", "40000", "--cpu-period", "80000"]).ok();
     holds(&bundle, &[("cpu.max", "40000 80000")]);
-    update(&bundle, &["--cpu-quota", "30000"]).ok();
-    holds(&bundle, &[("cpu.max", "30000 80000")]);
-    update(&bundle, &["--cpu-quota", "-1"]).ok();
-    holds(&bundle, &[("cpu.max", "max 80000")]);
     update(&bundle, &["--cpuset-cpus", "0", "--cpuset-mems", "0"]).ok();
     holds(&bundle, &[("cpuset.cpus", "0"), ("cpuset.cpus.effective", "0"), ("cpuset.mems", "0")]);
     update(&bundle, &["--cpuset-cpus", "0-1"]).ok();
     holds(&bundle, &[("cpuset.cpus", "0-1")]);
+}
+
+#[test]
+fn a_new_quota_keeps_the_period() {
+    crate::only_for_myrt!(PERIOD_STAYS);
+    let bundle = running("update_quota", json!({ "cpu": { "quota": 40_000, "period": 80_000 } }));
+    update(&bundle, &["--cpu-quota", "30000"]).ok();
+    holds(&bundle, &[("cpu.max", "30000 80000")]);
+    update(&bundle, &["--cpu-quota", "-1"]).ok();
+    holds(&bundle, &[("cpu.max", "max 80000")]);
 }
 
 #[test]
