@@ -88,7 +88,7 @@ pub fn discard(folder: &Path) -> Result<()> {
 }
 
 /// A bundle that is being made. Dropped before [`Bundle::finish`], it takes away what there is of it.
-struct Bundle {
+pub(super) struct Bundle {
     path: PathBuf,
     /// The folder, locked against a second one who makes a bundle in it.
     folder: OwnedFd,
@@ -98,7 +98,18 @@ struct Bundle {
 }
 
 impl Bundle {
-    fn begin(path: &Path) -> Result<Self> {
+    /// Where the files grow.
+    pub(super) const PARTIAL: &str = PARTIAL;
+    /// What a container writes, where the layers below are the store's.
+    pub(super) const UPPER: &str = "upper";
+    /// What overlayfs needs beside it.
+    pub(super) const WORK: &str = "work";
+
+    /// Makes the folder, if it is missing, and an empty root filesystem in it.
+    ///
+    /// # Errors
+    /// Where it is a bundle already, or cannot be made.
+    pub(super) fn begin(path: &Path) -> Result<Self> {
         // Not open to others: an image's setuid programs with their holes would be theirs to use.
         let own = match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
             Ok(()) => true,
@@ -111,7 +122,7 @@ impl Bundle {
             Errno::WOULDBLOCK => Error::new(format!("{path:?}: another one is making a bundle in it")),
             errno => Error::call(format!("lock {path:?}"), errno),
         })?;
-        for name in [CONFIG, ROOTFS] {
+        for name in [CONFIG, ROOTFS, Self::UPPER, Self::WORK] {
             if rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
                 return Err(Error::new(format!("{path:?}: there is a {name} in it already"))
                     .hint("remove it first, or choose another folder"));
@@ -124,7 +135,23 @@ impl Bundle {
         Ok(bundle)
     }
 
-    fn finish(mut self, spec: &Spec) -> Result<()> {
+    /// Makes the folders that an overlay writes to.
+    ///
+    /// # Errors
+    /// Where they cannot be made.
+    pub(super) fn make_upper(&self) -> Result<()> {
+        for name in [Self::UPPER, Self::WORK] {
+            rustix::fs::mkdirat(&self.folder, name, Mode::from_raw_mode(0o755))
+                .context(|| format!("make {:?}", self.path.join(name)))?;
+        }
+        Ok(())
+    }
+
+    /// Gives the root filesystem its name and writes config.json.
+    ///
+    /// # Errors
+    /// Where either fails.
+    pub(super) fn finish(mut self, spec: &Spec) -> Result<()> {
         let text = serde_json::to_string_pretty(spec).map_err(|error| Error::new(format!("write JSON: {error}")))?;
         let path = |name: &str| self.path.join(name);
         rustix::fs::renameat(&self.folder, PARTIAL, &self.folder, ROOTFS)
@@ -143,7 +170,9 @@ impl Drop for Bundle {
         if self.finished {
             return;
         }
-        let _ = remove(&self.folder, PARTIAL.as_bytes());
+        for name in [PARTIAL, Self::UPPER, Self::WORK] {
+            let _ = remove(&self.folder, name.as_bytes());
+        }
         if self.own {
             let _ = rustix::fs::rmdir(&self.path);
         }

@@ -12,7 +12,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use super::limits::Budget;
 use super::name::{Meaning, Name, join, meaning};
 use super::remove;
-use super::tar::{Entry, Reader};
+use super::tar::{Entry, Kind, Reader};
 use super::tree::Tree;
 use crate::error::{Context, Result};
 
@@ -31,6 +31,39 @@ pub fn apply(archive: impl BufRead, tree: &mut Tree, lowest: bool, budget: &Budg
         budget.entry()?;
         budget.file(entry.size).context(what)?;
         one(&mut archive, &entry, tree, brought.as_mut()).context(what)?;
+    }
+    tree.set_times()
+}
+
+/// Unpacks the archive of a layer alone, as overlayfs takes it: what it hides becomes marks of the kernel's, also where it is
+/// the lowest one, since another image may have it above others.
+///
+/// # Errors
+/// As [`apply`]; and a hard link to a file of another layer, which no folder of its own can have.
+pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> Result<()> {
+    let mut archive = Reader::new(archive);
+    let mut marks = Vec::new();
+    while let Some(entry) = archive.next_entry()? {
+        let what = || format!("entry {:?}", String::from_utf8_lossy(&entry.path));
+        budget.entry()?;
+        budget.file(entry.size).context(what)?;
+        match meaning(&entry.path).context(what)? {
+            mark @ (Meaning::Gone(_) | Meaning::Opaque(_)) => marks.push(mark),
+            // Such a device is the kernel's own mark; an image has none.
+            _ if entry.kind == Kind::Char(0, 0) => {}
+            _ => one(&mut archive, &entry, tree, None).context(what).map_err(|error| match entry.kind {
+                Kind::Link(_) => error.hint("if it is in a layer below: `image unpack` reaches it, the store cannot"),
+                _ => error,
+            })?,
+        }
+    }
+    // After all entries: what a layer brings is never hidden by its own marks, in whatever order they stand.
+    for mark in marks {
+        match mark {
+            Meaning::Gone(name) => tree.white_out(&name)?,
+            Meaning::Opaque(folder) => tree.make_opaque(&folder)?,
+            _ => {}
+        }
     }
     tree.set_times()
 }

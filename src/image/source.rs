@@ -73,6 +73,18 @@ impl Source {
         Ok(Self { form: *form, path, name })
     }
 
+    /// What an image of this source is called where nobody names it: `FOLDER:TAG`, the name in an archive, or the file's.
+    pub fn default_name(&self) -> Option<String> {
+        let stem = self.path.file_name()?.to_string_lossy().into_owned();
+        let stem = stem.strip_suffix(".tar").map(str::to_owned).unwrap_or(stem);
+        match (self.form, &self.name) {
+            (Form::Stdin, _) => None,
+            (Form::DockerArchive, Some(name)) => Some(name.clone()),
+            (_, Some(tag)) => Some(format!("{stem}:{tag}")),
+            (_, None) => Some(stem),
+        }
+    }
+
     /// Finds the image and reads its documents.
     ///
     /// # Errors

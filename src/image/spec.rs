@@ -51,7 +51,7 @@ pub struct Manifest {
 }
 
 /// The configuration of an image.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 #[allow(missing_docs, reason = "the fields' meaning is the specification's, under the same names")]
 pub struct Config {
@@ -71,7 +71,7 @@ pub struct Config {
 }
 
 /// How a container of the image runs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, rename_all = "PascalCase")]
 #[allow(missing_docs, reason = "the fields' meaning is the specification's, under the same names")]
 pub struct Execution {
@@ -96,7 +96,7 @@ pub struct Execution {
 }
 
 /// The layers as they are unpacked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RootFs {
     /// Digests of the unpacked archives, the lowest layer first.

@@ -169,6 +169,42 @@ impl Tree {
             .retain(|_, (known, _)| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
     }
 
+    /// For overlayfs: says that the layers below have nothing at this name.
+    ///
+    /// # Errors
+    /// Where the mark cannot be made.
+    pub fn white_out(&mut self, name: &Name) -> Result<()> {
+        let what = || format!("hide {:?}", String::from_utf8_lossy(&name.path()));
+        let folder = match self.parent(&name.folder) {
+            // The layer has a file there, below which nothing can be seen anyway.
+            Err(error) if error.errno() == Some(Errno::NOTDIR) => return Ok(()),
+            other => other.context(what)?,
+        };
+        let mode = Mode::empty();
+        match rustix::fs::mknodat(folder, path(&name.last), FileType::CharacterDevice, mode, 0) {
+            // The layer has brought something there itself: a folder must not show what is below, a file does not.
+            Err(Errno::EXIST) => {}
+            other => return other.context(what),
+        }
+        let stat = rustix::fs::statat(folder, path(&name.last), AtFlags::SYMLINK_NOFOLLOW).context(what)?;
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory => self.make_opaque(&name.path()),
+            _ => Ok(()),
+        }
+    }
+
+    /// For overlayfs: says that a folder shows nothing of the layers below. Made when it is missing.
+    ///
+    /// # Errors
+    /// Where the mark cannot be made: the filesystem has to have such attributes.
+    pub fn make_opaque(&mut self, folder: &[u8]) -> Result<()> {
+        let what = || format!("hide what is below {:?}", String::from_utf8_lossy(folder));
+        self.parent(folder).context(what)?;
+        let fd = self.existing(folder)?.ok_or(Errno::NOENT).context(what)?;
+        let name = if self.in_user_namespace { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
+        rustix::fs::fsetxattr(fd, name, b"y", XattrFlags::empty()).context(what)
+    }
+
     /// The parent folder of a name, made when it is missing.
     fn parent(&mut self, folder: &[u8]) -> Result<BorrowedFd<'_>> {
         if self.current.as_ref().is_none_or(|(known, _)| known != folder) {

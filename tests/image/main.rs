@@ -8,6 +8,7 @@
 //! | `hostile.rs` | layers that want to write, link or delete outside; bombs; blobs and documents that lie |
 //! | `sources.rs` | the forms of a source, tags, platforms |
 //! | `run.rs` | `image run`: nothing stays, whatever ends it |
+//! | `store.rs` | the store: layers once, names, prune, bundles over it, kills and races |
 //! | `compare.rs` | the same image unpacked by umoci: the same tree |
 //! | `rootless.rs` | as an ordinary user, with one id and with a range |
 //! | `make.rs` | the images |
@@ -21,6 +22,7 @@ mod make;
 mod rootless;
 mod run;
 mod sources;
+mod store;
 mod tars;
 mod unpack;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]

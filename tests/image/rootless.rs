@@ -89,3 +89,24 @@ fn a_refused_image_leaves_nothing() {
     fs::remove_dir_all(place.path("bin")).unwrap();
     place.is_clean();
 }
+
+#[test]
+fn a_store_of_ones_own() {
+    let user = Ordinary::get();
+    for (name, range, web) in [("store-range", true, "33 34 640"), ("store-single", false, "0 0 640")] {
+        let place = place_of(name, &user);
+        image(&place, "id -u; stat -c '%u %g %a' /web; ls /shut; echo x >/new; cat /new", "");
+        let myrt = |words: &[&str]| {
+            myrt(&place, &user, range).env("XDG_DATA_HOME", place.text("data")).args(words.iter()).run()
+        };
+        myrt(&["image", "pull", "--quiet", "oci:oci"]).ok();
+        myrt(&["image", "bundle", "oci", "box"]).ok();
+        myrt(&["run", "box"]).ok().stdout(&format!("0\n{web}\nnone\ntwo\nx"));
+        myrt(&["image", "remove", "oci"]).ok();
+        myrt(&["image", "prune"]).ok().stdout("0 layers removed");
+        fs::remove_file(place.path("box/config.json")).unwrap();
+        myrt(&["image", "prune"]).ok().stdout("3 layers removed");
+        assert!(place.path("data/myrt/images").exists());
+        assert_eq!(fs::read_dir(place.path("data/myrt/images/d")).unwrap().count(), 0);
+    }
+}

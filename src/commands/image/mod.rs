@@ -2,8 +2,14 @@
 //!
 //! The second program is found beside the first; it gets the same command line and understands it from the start.
 
+mod bundle;
+mod list;
+mod prune;
+mod pull;
+mod remove;
 mod run;
 mod shared;
+mod tag;
 mod unpack;
 
 use std::os::fd::OwnedFd;
@@ -28,6 +34,13 @@ pub const COMMAND: Command = Command {
 Commands:
   image unpack    Unpack an image into a bundle
   image run       Unpack an image, run it, and take the bundle away
+  image pull      Keep an image in the store, its layers unpacked
+  image bundle    Make a bundle over the layers of an image in the store
+  image list      List the images in the store
+  image inspect   Print all that is known of an image in the store
+  image tag       Give an image in the store one more name
+  image remove    Forget images in the store
+  image prune     Remove layers that nothing uses any more
 
 `myrt image COMMAND --help` tells more.
 
@@ -39,7 +52,17 @@ Examples:
 };
 
 /// The commands of `myrt-image`.
-pub static ALL: &[Command] = &[unpack::COMMAND, run::COMMAND];
+pub static ALL: &[Command] = &[
+    unpack::COMMAND,
+    run::COMMAND,
+    pull::COMMAND,
+    bundle::COMMAND,
+    list::COMMAND,
+    list::INSPECT,
+    tag::COMMAND,
+    remove::COMMAND,
+    prune::COMMAND,
+];
 
 /// Executes the second program with this one's command line. Comes back only with the reason why not.
 fn become_image_program() -> Error {

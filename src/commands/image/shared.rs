@@ -1,8 +1,23 @@
 //! What several commands of `myrt image` take.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
 use crate::cli::values::Size;
-use crate::error::{Error, Result};
+use crate::error::{Context, Error, Result};
 use crate::image::limits::Limits;
+use crate::image::store::Store;
+use crate::image::{Maps, rootless};
+
+/// The folder's name, as far as it can name a machine.
+pub fn hostname(folder: &Path) -> String {
+    let folder: PathBuf = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let name: String =
+        name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(63).collect();
+    let name = name.trim_matches('-');
+    if name.is_empty() { "container".to_owned() } else { name.to_owned() }
+}
 
 /// Whose network the container has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,4 +39,32 @@ pub fn limits(size: Option<Size>, entries: Option<u64>) -> Result<Limits> {
     }
     limits.entries = entries.unwrap_or(limits.entries);
     Ok(limits)
+}
+
+/// Does something with the store, with the rights that its files need. Gives the exit code.
+pub fn with_store(path: Option<&Path>, maps: &Maps, work: impl FnOnce(&Store) -> Result<()>) -> Result<u8> {
+    // Looked for before: in the user namespace everybody is root.
+    let path = match path {
+        Some(path) => std::path::absolute(path).context(|| format!("--store {path:?}"))?,
+        None => Store::default_path()?,
+    };
+    rootless::inside(maps, || work(&Store::open(&path)?))
+}
+
+/// A word that names an image.
+pub fn name(word: Option<&OsString>) -> Result<&str> {
+    let word = word.ok_or_else(|| Error::new("the image's name is missing"))?;
+    word.to_str().ok_or_else(|| Error::new(format!("{word:?} is not an image's name: not UTF-8")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_is_called_like_the_folder() {
+        for (folder, name) in [("/x/web", "web"), ("my web_1/", "myweb1"), ("--", "container"), ("/", "container")] {
+            assert_eq!(hostname(Path::new(folder)), name);
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! `myrt image unpack`: an image becomes a bundle.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::shared::{Network, limits};
+use super::shared::{Network, hostname, limits};
 use crate::cli::values::Size;
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, has_single_tree, output};
@@ -87,26 +87,4 @@ fn run(parsed: &Parsed) -> Result<u8> {
             }
         }
     })
-}
-
-/// The folder's name, as far as it can name a machine.
-fn hostname(folder: &Path) -> String {
-    let folder: PathBuf = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-    let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let name: String =
-        name.chars().filter(|letter| letter.is_ascii_alphanumeric() || *letter == '-').take(63).collect();
-    let name = name.trim_matches('-');
-    if name.is_empty() { "container".to_owned() } else { name.to_owned() }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_host_is_called_like_the_folder() {
-        for (folder, name) in [("/x/web", "web"), ("my web_1/", "myweb1"), ("--", "container"), ("/", "container")] {
-            assert_eq!(hostname(Path::new(folder)), name);
-        }
-    }
 }
