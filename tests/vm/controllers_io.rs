@@ -102,13 +102,11 @@ fn the_four_rates_stand_in_one_line() {
 
 #[test]
 fn a_rate_of_a_device_that_is_not_there_is_refused() {
+    crate::only_for_myrt!(LEFT_BEHIND);
     let device = json!([{ "major": 251, "minor": 77, "rate": 1000 }]);
     let bundle = limited("io_no_device", json!({ "blockIO": { "throttleReadBpsDevice": device } }));
-    let output = bundle.run();
-    if crate::util::is_myrt() {
-        output.err_has("linux.resources.blockIO.throttleReadBpsDevice[0]");
-    }
-    output.fails();
+    bundle.run().fails().err_has("linux.resources.blockIO.throttleReadBpsDevice[0]");
+    bundle.assert_clean();
 }
 
 #[test]
