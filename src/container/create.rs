@@ -72,12 +72,28 @@ pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Resul
 pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOptions) -> Result<u8> {
     entry::ensure_protected()?;
     let (plan, config) = read_plan(store, id, options)?;
-    check_terminal(&plan, options, run.detach)?;
+    run_plan(store, id, &plan, &config, options, run)
+}
+
+/// Likewise, with a plan that is made already; `config` is what is kept beside the state.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_plan(
+    store: &Store,
+    id: &ContainerId,
+    plan: &Plan,
+    config: &[u8],
+    options: &CreateOptions,
+    run: &RunOptions,
+) -> Result<u8> {
+    entry::ensure_protected()?;
+    check_terminal(plan, options, run.detach)?;
     if !run.detach && !run.no_subreaper && !plan.namespaces.creates(crate::plan::NamespaceKind::Pid) {
         // Without a pid namespace the program's orphans would become the caller's.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become a subreaper")?;
     }
-    let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Exec)?;
+    let mut launch = Launch::begin(store, id, plan, config, options, Ending::Exec)?;
     launch.converse()?;
     publish(&launch, options)?;
     let notify = notify_socket::Relay::listen(launch.folder(), launch.child().pid.as_raw_nonzero().get())?;

@@ -12,7 +12,7 @@ use super::create::CreateOptions;
 use super::launch::Ending;
 use super::state::{Report, State, Status};
 use super::wire::{Message, Wire};
-use super::{gate, hooks, terminal};
+use super::{gate, hooks, reaper, terminal};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Result};
 use crate::namespaces::{self, Joins};
@@ -138,7 +138,11 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         let terminal = terminal::open(&root, &plan.process)?;
         inside.console(&terminal.slave)?;
         wire.send(&Message::Console(terminal.master))?;
-        terminal::attach(&terminal.slave)?;
+        match plan.reaper {
+            // It belongs to the program's session, which is still to come.
+            true => terminal::attach_streams(&terminal.slave)?,
+            false => terminal::attach(&terminal.slave)?,
+        }
     }
     inside.finish(plan, &proc)?;
     drop(inside);
@@ -168,6 +172,9 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let opener = wait_at_gate(init)?;
     let opener = opener.as_ref().unwrap_or(wire);
     become_program::or_report(opener, || {
+        if plan.reaper {
+            reaper::stand_by(plan.process.terminal)?;
+        }
         door.run_hooks(&plan.hooks.start_container, &hook_json(report.as_ref(), Status::Created), opener)?;
         door.pass(opener)
     })

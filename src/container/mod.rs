@@ -14,6 +14,7 @@ mod launch;
 mod lifecycle;
 mod notify_socket;
 mod program;
+mod reaper;
 mod remains;
 mod state;
 mod store;
@@ -21,7 +22,7 @@ mod terminal;
 mod wait;
 mod wire;
 
-pub use create::{CreateOptions, RunOptions, create, listen_fds, run};
+pub use create::{CreateOptions, RunOptions, create, listen_fds, run, run_plan};
 pub use exec::{Changes, ExecOptions, ProcessSource, exec};
 pub use lifecycle::{delete, kill, pause, resume, start, update};
 pub use state::{Report, Status};

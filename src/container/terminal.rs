@@ -56,10 +56,34 @@ pub fn open(root: &Beneath, process: &Process) -> Result<Terminal> {
 /// # Errors
 /// Where a call fails.
 pub fn attach(slave: &OwnedFd) -> Result<()> {
-    rustix::process::ioctl_tiocsctty(slave).context(|| "make the terminal the controlling one")?;
-    rustix::stdio::dup2_stdin(slave).context(|| "dup2 stdin")?;
-    rustix::stdio::dup2_stdout(slave).context(|| "dup2 stdout")?;
+    control(slave)?;
+    streams(slave)?;
     rustix::stdio::dup2_stderr(slave).context(|| "dup2 stderr")
+}
+
+/// Inside: makes the slave the standard streams, but for a standard error that the caller has sent elsewhere.
+///
+/// # Errors
+/// Where a call fails.
+pub fn attach_streams(slave: &OwnedFd) -> Result<()> {
+    streams(slave)?;
+    match rustix::termios::isatty(rustix::stdio::stderr()) {
+        true => rustix::stdio::dup2_stderr(slave).context(|| "dup2 stderr"),
+        false => Ok(()),
+    }
+}
+
+/// Inside: makes a terminal the controlling one. The caller is a session leader.
+///
+/// # Errors
+/// Where a call fails.
+pub fn control(slave: impl AsFd) -> Result<()> {
+    rustix::process::ioctl_tiocsctty(slave).context(|| "make the terminal the controlling one")
+}
+
+fn streams(slave: &OwnedFd) -> Result<()> {
+    rustix::stdio::dup2_stdin(slave).context(|| "dup2 stdin")?;
+    rustix::stdio::dup2_stdout(slave).context(|| "dup2 stdout")
 }
 
 /// Outside: hands a descriptor (the master of a terminal, a pidfd) to who listens on the socket at `path`.

@@ -57,6 +57,7 @@ impl Plan {
             resources: spec.linux.resources,
             intel_rdt: spec.linux.intel_rdt,
             hooks: spec.hooks,
+            reaper: false,
             warnings,
         })
     }

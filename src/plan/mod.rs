@@ -72,6 +72,9 @@ pub struct Plan {
     pub memory_policy: Option<MemoryPolicy>,
     /// `hooks`.
     pub hooks: spec::Hooks,
+    /// Whether the first process stays what it is, passes signals on and reaps orphans, and the program is its child. Never
+    /// said by a config.json.
+    pub reaper: bool,
     /// What was tolerated and is worth a line in the log, the process's included.
     pub warnings: Vec<String>,
 }
@@ -285,6 +288,8 @@ pub struct MemoryPolicy {
 pub struct Rootfs {
     /// `root.path`: absolute, joined to the bundle.
     pub path: PathBuf,
+    /// Made in place of `path`, for a root that changes nothing below it. Never said by a config.json.
+    pub overlay: Option<Overlay>,
     /// `root.readonly`.
     pub readonly: bool,
     /// `linux.rootfsPropagation`; private recursive when the bundle says nothing.
@@ -349,6 +354,24 @@ pub enum MountKind {
     },
     /// `remount` of what is there.
     Remount,
+    /// An overlay; never said by a config.json.
+    Overlay(Overlay),
+}
+
+/// An overlay filesystem: what is below `lower` is seen, what is written goes to `upper`. The paths are the host's and
+/// trusted; mounts below `lower` are not part of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Overlay {
+    /// What is there. A folder.
+    pub lower: PathBuf,
+    /// What is changed. A folder.
+    pub upper: PathBuf,
+    /// The kernel's workshop: an empty folder of the same filesystem as `upper`.
+    pub work: PathBuf,
+    /// MOUNT_ATTR_* bits.
+    pub attributes: u64,
+    /// Where the kernel does not take `lower` for an overlay, it is bound read-only, with a warning.
+    pub or_read_only: bool,
 }
 
 /// An idmapped mount (mount_setattr(2)).

@@ -41,6 +41,7 @@ impl Rootfs {
         let user_namespace = linux.namespaces.iter().any(|namespace| namespace.r#type == "user");
         Ok(Self {
             path: clean(&bundle.join(&root.path)),
+            overlay: None,
             readonly: root.readonly,
             propagation: propagation(linux.rootfs_propagation.as_deref().unwrap_or_default())?,
             mounts: mounts::resolve(&spec.mounts, bundle, user_namespace, warnings)?,

@@ -107,14 +107,24 @@ fn separate_from_host(plan: &Plan) -> Result<Option<OwnedFd>> {
 
 /// Clones the rootfs and mounts the clone where it stands, since only a mount can become the root. Where a user
 /// namespace may not reach it, the parent's clone is mounted on the host's root instead: the place does not matter, the
-/// change of root takes it from there.
+/// change of root takes it from there. So it is with an overlay, which has no place of its own.
 fn open_root(site: &Site<'_>) -> Result<Root> {
     let path = &site.plan.rootfs.path;
+    if site.plan.rootfs.overlay.is_some() {
+        let tree = site.prepared.root().ok_or_else(|| Error::new("the root's overlay was not prepared"))?;
+        return attach_prepared(site, tree, path);
+    }
     let failure = match Tree::open(path, true).and_then(|tree| tree.attach_at(path).map(|()| tree)) {
         Ok(tree) => return Ok(Root::new(tree.into_fd(), path, true)),
         Err(errno) => Error::call(format!("root.path: mount {path:?} on itself"), errno),
     };
-    let Some(tree) = site.prepared.root() else { return Err(failure) };
+    match site.prepared.root() {
+        Some(tree) => attach_prepared(site, tree, path),
+        None => Err(failure),
+    }
+}
+
+fn attach_prepared(site: &Site<'_>, tree: &Tree, path: &Path) -> Result<Root> {
     tree.attach_at(Path::new("/")).context(|| format!("root.path: mount {path:?} on /"))?;
     cut_off(site, tree)?;
     let fd = rustix::io::fcntl_dupfd_cloexec(tree, 0).context(|| "duplicate the root's descriptor")?;

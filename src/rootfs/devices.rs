@@ -10,7 +10,9 @@ use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Stat, Uid};
 use rustix::io::Errno;
+use rustix::mount::MountFlags;
 
+use super::attributes;
 use super::build::Site;
 use super::target::Root;
 use crate::bail;
@@ -38,6 +40,8 @@ pub(super) fn fill(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<
         return Ok(());
     }
     let mut bind = site.separate(NamespaceKind::User);
+    // Who owns the host's node may change its mode, bound or not; through a read-only mount nobody may.
+    let host_root_inside = site.plan.namespaces.uid_map.iter().any(|line| line.outside == 0);
     // /dev/ptmx is a link into the container's own devpts, whatever the bundle says.
     let wanted = site.plan.rootfs.devices.iter().filter(|device| device.path != Path::new("/dev/ptmx"));
     for device in wanted {
@@ -50,16 +54,16 @@ pub(super) fn fill(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<
                 (elsewhere.as_fd(), name)
             }
         };
-        make(folder, name, device, &mut bind).context(|| format!("linux.devices: {:?}", device.path))?;
+        make(folder, name, device, &mut bind, host_root_inside).context(|| format!("linux.devices: {:?}", device.path))?;
     }
     links(site, dev)
 }
 
 /// Makes one node. The first refusal to make one decides for all that follow.
-fn make(folder: BorrowedFd<'_>, name: &OsStr, device: &Device, bind: &mut bool) -> Result<()> {
+fn make(folder: BorrowedFd<'_>, name: &OsStr, device: &Device, bind: &mut bool, locked: bool) -> Result<()> {
     let (kind, number) = (file_type(device), rustix::fs::makedev(device.major, device.minor));
     if *bind && device.kind != DeviceKind::Fifo {
-        return bind_host(folder, name, device);
+        return bind_host(folder, name, device, locked);
     }
     match rustix::fs::mknodat(folder, name, kind, Mode::from(device.mode), number) {
         Ok(()) if (device.uid, device.gid) == (0, 0) => Ok(()),
@@ -73,14 +77,15 @@ fn make(folder: BorrowedFd<'_>, name: &OsStr, device: &Device, bind: &mut bool) 
         }
         Err(Errno::PERM) => {
             *bind = true;
-            bind_host(folder, name, device)
+            bind_host(folder, name, device, locked)
         }
         Err(errno) => Err(errno).context(|| format!("mknod {}:{}", device.major, device.minor)),
     }
 }
 
-/// Binds the host's node of the same path onto an empty file.
-fn bind_host(folder: BorrowedFd<'_>, name: &OsStr, device: &Device) -> Result<()> {
+/// Binds the host's node of the same path onto an empty file. `locked`: so that its mode and owner cannot be changed;
+/// reading and writing the device goes on.
+fn bind_host(folder: BorrowedFd<'_>, name: &OsStr, device: &Device, locked: bool) -> Result<()> {
     let tree = Tree::open(&device.path, false).context(|| format!("open_tree {:?} of the host", device.path))?;
     if !is(&rustix::fs::fstat(&tree).context(|| "stat the host's node")?, device) {
         bail!("the host's {:?} is not the device {}:{}", device.path, device.major, device.minor);
@@ -90,7 +95,12 @@ fn bind_host(folder: BorrowedFd<'_>, name: &OsStr, device: &Device) -> Result<()
         (fd, found) if file_type_of(&found) == FileType::RegularFile => fd,
         (_, found) => return Err(occupied(&found)),
     };
-    tree.attach(&target).context(|| "mount the host's node")
+    tree.attach(&target).context(|| "mount the host's node")?;
+    if locked {
+        attributes::change(&tree, MountFlags::RDONLY, MountFlags::empty())
+            .context(|| "make the mount of the host's node read-only")?;
+    }
+    Ok(())
 }
 
 /// Opens a name without following it, or makes an empty file of it.

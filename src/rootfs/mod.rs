@@ -21,6 +21,7 @@ mod copy_up;
 mod devices;
 mod finish;
 mod mounts;
+mod overlay;
 mod pivot;
 mod prepare;
 mod target;

@@ -33,6 +33,7 @@ pub(super) fn make(site: &Site<'_>, root: &mut Root, mount: &Mount) -> Result<()
         MountKind::Filesystem { kind, source } => filesystem(site, root, mount, kind, source),
         MountKind::Cgroup => cgroup::make(site, root, mount),
         MountKind::Remount => remount(root, mount),
+        MountKind::Overlay(_) => overlay(site, root, mount),
     }
 }
 
@@ -67,6 +68,16 @@ fn bind(site: &Site<'_>, root: &mut Root, mount: &Mount, source: &Path, recursiv
     }
     attributes::change(tree, mount.flags, mount.cleared).context(|| flags_text(mount)).map_err(locked_hint)?;
     finish(site, mount, tree)?;
+    root.covered(&target)
+}
+
+/// Attaches an overlay that the parent made.
+fn overlay(site: &Site<'_>, root: &mut Root, mount: &Mount) -> Result<()> {
+    let tree = site.prepared.source(mount).ok_or_else(|| Error::new("the overlay was not prepared"))?;
+    let target = root.folder(&mount.destination)?;
+    target.check(Cover::Other)?;
+    tree.attach(&target.fd).context(|| format!("mount an overlay on {:?}", mount.destination))?;
+    cut_off(site, tree)?;
     root.covered(&target)
 }
 

@@ -1,8 +1,9 @@
 //! What only the host's rights can open, opened by the parent before the clone.
 //!
 //! The root of a user namespace may not search the folders that lead to its own rootfs or to a volume, and never may it
-//! make an idmapped mount of a host's filesystem. So the parent clones these trees; the child attaches them. In the
-//! plain case, no user namespace and no id mapping, there is nothing to do and nothing is done.
+//! make an idmapped mount of a host's filesystem, or an overlay that keeps the owners of all files. So the parent makes
+//! these trees; the child attaches them. In the plain case, no user namespace, no id mapping and no overlay, there is
+//! nothing to do and nothing is done.
 
 use std::fmt::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -13,6 +14,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::{IdMap, IdmappedMount, Mount, MountKind, NamespaceKind, Plan};
+use super::overlay;
 use crate::sys::mount::Tree;
 use crate::sys::userns;
 
@@ -59,11 +61,21 @@ pub fn prepare(plan: &Plan) -> Result<Prepared> {
     let user_namespace = plan.namespaces.separate(NamespaceKind::User);
     let mut prepared = Prepared::default();
     let mut namespaces = Namespaces { plan, made: Vec::new() };
-    if user_namespace {
+    if let Some(overlay) = &plan.rootfs.overlay {
+        prepared.root = Some(overlay::make(overlay).context(|| "the root")?);
+    } else if user_namespace {
         prepared.root = Tree::open(&plan.rootfs.path, true).ok();
     }
     for mount in &plan.rootfs.mounts {
-        let MountKind::Bind { source, recursive } = &mount.kind else { continue };
+        let (source, recursive) = match &mount.kind {
+            MountKind::Bind { source, recursive } => (source, recursive),
+            MountKind::Overlay(overlay) => {
+                let tree = overlay::make(overlay).context(|| format!("mounts[{}]", mount.index))?;
+                prepared.binds.push(Prebound { index: mount.index, tree, mapped: false });
+                continue;
+            }
+            MountKind::Cgroup | MountKind::Filesystem { .. } | MountKind::Remount => continue,
+        };
         let bind = match &mount.idmap {
             Some(idmap) => Some(mapped(source, *recursive, idmap, &mut namespaces))
                 .transpose()

@@ -42,6 +42,11 @@ impl Tree {
         rustix::mount::open_tree(CWD, path, flags).map(Self)
     }
 
+    /// Takes what fsmount(2) has made.
+    pub fn from_fd(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+
     /// Clones what a descriptor refers to, without the mounts below.
     ///
     /// # Errors
