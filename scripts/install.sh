@@ -73,7 +73,10 @@ install_files() {
     mkdir -p -m 700 "$(dirname "$list")"
     touch "$list"
     place 755 "$prefix/bin/myrt" <"$myrt"
-    if [ -e "$(dirname "$myrt")/myrt-image" ]; then place 755 "$prefix/bin/myrt-image" <"$(dirname "$myrt")/myrt-image"; fi
+    local program
+    for program in myrt-image myrt-sandbox; do
+        if [ -e "$(dirname "$myrt")/$program" ]; then place 755 "$prefix/bin/$program" <"$(dirname "$myrt")/$program"; fi
+    done
     pages=$(mktemp -d)
     # shellcheck disable=SC2064 # the folder is known now
     trap "rm -rf '$pages'" EXIT

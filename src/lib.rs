@@ -15,6 +15,7 @@ pub mod namespaces;
 pub mod net;
 pub mod plan;
 pub mod rootfs;
+pub mod sandbox;
 pub mod security;
 pub mod sys;
 pub mod time;

@@ -15,6 +15,11 @@ pub fn now() -> String {
     format!("{}.{:09}Z", date_time(&time), time.tv_nsec)
 }
 
+/// A time of a file, as [`now`] writes it.
+pub fn at(seconds: i64, nanoseconds: u32) -> String {
+    format!("{}.{nanoseconds:09}Z", date_time(&Timespec { tv_sec: seconds, tv_nsec: 0 }))
+}
+
 /// Date and time of day of seconds since 1970, without a zone.
 fn date_time(time: &Timespec) -> String {
     let (days, second) = (time.tv_sec.div_euclid(86_400), time.tv_sec.rem_euclid(86_400));

@@ -50,16 +50,18 @@ pub enum Group {
     Look,
     Change,
     Image,
+    Sandbox,
     Host,
 }
 
 impl Group {
     /// All, in the order of the help, with their titles.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::LifeCycle, "Life cycle"),
         (Self::Look, "Look at containers"),
         (Self::Change, "Change a running container"),
         (Self::Image, "Images"),
+        (Self::Sandbox, "Sandboxes"),
         (Self::Host, "Host and tools"),
     ];
 }

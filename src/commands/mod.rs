@@ -4,6 +4,7 @@
 //! into the engine's types, calls one function of the engine, and prints what comes back through `output`. It decides
 //! nothing about containers.
 
+mod beside;
 mod bundle;
 mod check;
 mod checkpoint;
@@ -23,6 +24,7 @@ mod ps;
 mod restore;
 mod resume;
 mod run;
+pub mod sandbox;
 mod spec;
 mod start;
 mod state;
@@ -52,6 +54,7 @@ pub static ALL: &[Command] = &[
     checkpoint::COMMAND,
     restore::COMMAND,
     image::COMMAND,
+    sandbox::COMMAND,
     spec::COMMAND,
     check::COMMAND,
     features::COMMAND,

@@ -24,6 +24,14 @@ pub fn print(text: &str) -> Result<()> {
     Ok(())
 }
 
+/// Writes to stderr what a person should know and no program reads. Nobody there is no failure.
+pub fn note(text: &str) {
+    let mut rest = text.as_bytes();
+    while let Ok(written @ 1..) = rustix::io::write(rustix::stdio::stderr(), rest) {
+        rest = &rest[written..];
+    }
+}
+
 /// Prints a value as one line of JSON.
 ///
 /// # Errors

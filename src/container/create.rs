@@ -75,7 +75,8 @@ pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOp
     run_plan(store, id, &plan, &config, options, run)
 }
 
-/// Likewise, with a plan that is made already; `config` is what is kept beside the state.
+/// Likewise, with a plan that is made already; `config` is what is kept beside the state. The caller has protected the
+/// binary, by [`entry::ensure_protected`], before it did anything else: that may begin the program anew.
 ///
 /// # Errors
 /// As [`run`].
@@ -87,7 +88,6 @@ pub fn run_plan(
     options: &CreateOptions,
     run: &RunOptions,
 ) -> Result<u8> {
-    entry::ensure_protected()?;
     check_terminal(plan, options, run.detach)?;
     if !run.detach && !run.no_subreaper && !plan.namespaces.creates(crate::plan::NamespaceKind::Pid) {
         // Without a pid namespace the program's orphans would become the caller's.

@@ -54,7 +54,8 @@ pub(super) fn fill(site: &Site<'_>, root: &Root, dev: BorrowedFd<'_>) -> Result<
                 (elsewhere.as_fd(), name)
             }
         };
-        make(folder, name, device, &mut bind, host_root_inside).context(|| format!("linux.devices: {:?}", device.path))?;
+        make(folder, name, device, &mut bind, host_root_inside)
+            .context(|| format!("linux.devices: {:?}", device.path))?;
     }
     links(site, dev)
 }

@@ -27,7 +27,7 @@ mod prepare;
 mod target;
 
 pub use build::{NewRoot, build};
-pub use pivot::Inside;
+pub use pivot::{Inside, unescape};
 pub use prepare::{Prepared, prepare};
 
 use std::ffi::CString;

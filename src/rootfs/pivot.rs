@@ -126,7 +126,7 @@ fn whole_kernel_mounts(table: &str) -> Vec<PathBuf> {
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
-fn unescape(path: &str) -> PathBuf {
+pub fn unescape(path: &str) -> PathBuf {
     let mut plain = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {

@@ -12,9 +12,9 @@ use std::path::Path;
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::overlay;
 use crate::error::{Context, Error, Result};
 use crate::plan::{IdMap, IdmappedMount, Mount, MountKind, NamespaceKind, Plan};
-use super::overlay;
 use crate::sys::mount::Tree;
 use crate::sys::userns;
 

@@ -1,0 +1,47 @@
+//! Programs that stand beside this one: `myrt NAME …` becomes `myrt-NAME` with the same command line.
+//!
+//! What is no part of a container start lives there, since the kernel counts every page of a program's text that it maps.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::error::Error;
+use crate::sys::entry;
+
+/// Executes the program with this one's command line. Comes back only with the reason why not.
+pub(super) fn become_program(name: &str) -> Error {
+    match find(name) {
+        Ok((path, file)) => Error::call(format!("execute {path:?}"), entry::exec_again(&file)),
+        Err(error) => error,
+    }
+}
+
+/// Looks beside this program's file. When that was executed through a mount of its own (`sys::entry`), the kernel does not
+/// know its path any more, and the name that it was called by has to do.
+fn find(name: &str) -> Result<(PathBuf, OwnedFd), Error> {
+    let by_kernel = std::fs::read_link("/proc/self/exe").ok();
+    let by_name = called_as().and_then(|path| path.canonicalize().ok());
+    let beside = |path: PathBuf| path.with_file_name(name);
+    let places: Vec<PathBuf> = by_kernel.into_iter().chain(by_name).map(beside).collect();
+    for path in &places {
+        if let Ok(file) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
+            return Ok((path.clone(), file));
+        }
+    }
+    Err(Error::new(format!("there is no {name} beside this program (looked for {places:?})"))
+        .hint(format!("install {name} where myrt is: it is built along with it")))
+}
+
+/// The path of this program as its caller named it: with a slash as it is, otherwise by PATH.
+fn called_as() -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+    let line = std::fs::read("/proc/self/cmdline").ok()?;
+    let name = PathBuf::from(std::ffi::OsStr::from_bytes(line.split(|byte| *byte == 0).next()?));
+    if name.components().count() > 1 || name.is_absolute() {
+        return Some(name);
+    }
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(&name)).find(|file| file.is_file())
+}

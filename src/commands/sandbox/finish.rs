@@ -1,0 +1,59 @@
+//! What becomes of a box without a name once its program has ended.
+
+use crate::commands::output;
+use crate::error::{Context, Result};
+use crate::sandbox::{Ended, Store, changes};
+
+/// Throws it away where nothing was changed; asks in a terminal; keeps it elsewhere. Gives the program's exit code.
+pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
+    let Ended { code, held } = ended;
+    if !held.record.unnamed || held.record.runs.len() > 1 {
+        return Ok(code);
+    }
+    let changes = changes::of(&held)?;
+    if changes.is_empty() {
+        store.remove(held)?;
+        return Ok(code);
+    }
+    let name = held.name().clone();
+    let count = super::diff::summary(&changes);
+    if !in_a_terminal() {
+        output::note(&format!("myrt: {count}, kept in the box {name}: `myrt sandbox diff {name}` shows them\n"));
+        return Ok(code);
+    }
+    loop {
+        output::note(&format!("\nmyrt: {count}. Keep them in the box {name}, discard them, or show them? [k/d/s] "));
+        match answer()?.as_deref() {
+            Some("k" | "keep") | None => {
+                output::note(&format!("myrt: kept: `myrt sandbox diff {name}` shows them\n"));
+                return Ok(code);
+            }
+            Some("d" | "discard") => {
+                store.remove(held)?;
+                return Ok(code);
+            }
+            Some("s" | "show") => output::print(&super::diff::listing(&changes))?,
+            Some(_) => {}
+        }
+    }
+}
+
+fn in_a_terminal() -> bool {
+    [rustix::stdio::stdin(), rustix::stdio::stderr()].into_iter().all(rustix::termios::isatty)
+}
+
+/// One line from the terminal; `None` at its end.
+fn answer() -> Result<Option<String>> {
+    let mut line = Vec::new();
+    let mut byte = [0];
+    while rustix::io::retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut byte))
+        .context(|| "read an answer")?
+        == 1
+    {
+        if byte[0] == b'\n' {
+            return Ok(Some(String::from_utf8_lossy(&line).trim().to_lowercase()));
+        }
+        line.push(byte[0]);
+    }
+    Ok(None)
+}

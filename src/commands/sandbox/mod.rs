@@ -1,0 +1,84 @@
+//! `myrt sandbox`: the row that the engine's program shows, and the rows of the program that it becomes, `myrt-sandbox`.
+
+mod diff;
+mod discard;
+mod finish;
+mod list;
+mod run;
+mod shell;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use super::{beside, output};
+use crate::cli::{self, Command, Group, Parsed, Request};
+use crate::error::Result;
+use crate::log;
+use crate::sandbox::{BoxName, Store};
+
+/// The row.
+pub const COMMAND: Command = Command {
+    name: "sandbox",
+    group: Group::Sandbox,
+    about: "Run a program that sees the host and changes nothing of it",
+    words: "COMMAND [ARGUMENT...]",
+    details: "
+Commands:
+  sandbox run        Run a program in a box
+  sandbox shell      Run a shell in a box
+  sandbox list       List the boxes
+  sandbox diff       Show what a box changed
+  sandbox discard    Remove boxes and all that they changed
+
+`myrt sandbox COMMAND --help` tells more.
+
+Example:
+  sudo myrt sandbox run --name try --net host apt-get install -y hello
+  sudo myrt sandbox diff try && sudo myrt sandbox discard try",
+    flags: &[],
+    run: |_, _| Err(beside::become_program("myrt-sandbox")),
+};
+
+/// The commands of `myrt-sandbox`.
+pub static ALL: &[Command] = &[run::COMMAND, shell::COMMAND, list::COMMAND, diff::COMMAND, discard::COMMAND];
+
+/// What the second program does: the same command line, understood from the start.
+///
+/// # Errors
+/// Where a command fails.
+pub fn main(words: Vec<OsString>) -> Result<u8> {
+    let (global, words) = cli::global(words.into_iter().skip(1))?;
+    log::configure(global.log_settings())?;
+    let mut words = words.into_iter().peekable();
+    words.next_if(|word| word == "sandbox");
+    if words.peek().is_none() && !global.version {
+        return output::print(&cli::command_help(&COMMAND)).map(|()| 0);
+    }
+    match cli::command(ALL, &global, words.collect())? {
+        Request::Print(text) => output::print(&text).map(|()| 0),
+        Request::Run(command, parsed) => (command.run)(&global, parsed),
+    }
+}
+
+fn store(place: Option<PathBuf>) -> Result<Store> {
+    Store::open(place)
+}
+
+/// The boxes that the words name.
+fn names(parsed: &Parsed) -> Result<Vec<BoxName>> {
+    parsed.words.iter().map(|word| BoxName::new(&word.to_string_lossy())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_help_lists_every_command() {
+        for command in ALL {
+            let name = format!("  {} ", command.name);
+            let line = COMMAND.details.lines().find(|line| line.starts_with(&name)).unwrap();
+            assert!(line.ends_with(command.about), "{line}");
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! `myrt sandbox run`: a program in a box, from its start to its end.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+
+use super::{finish, store};
+use crate::cli::{Args as _, Command, Global, Group, Parsed};
+use crate::error::{Error, Result};
+use crate::sandbox::{self, BoxName, Network, RunRequest};
+
+crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
+
+crate::args! {
+    /// Flags of `sandbox run`.
+    pub struct Args {
+        /// Keep the changes under this name, and go on with what an earlier run of that name changed
+        name: Option<String> = "--name NAME",
+        /// What of the network is there: none (default) for a loopback device alone, or host
+        net: Option<Network> = "--net NETWORK",
+        /// Let the program connect to this socket of the host, such as /run/docker.sock
+        allow_socket: Vec<PathBuf> = "--allow-socket PATH",
+        /// Where boxes are kept (default: /var/lib/myrt/sandbox)
+        store: Option<PathBuf> = "--store DIR",
+    }
+}
+
+/// The row.
+pub const COMMAND: Command = Command {
+    name: "sandbox run",
+    group: Group::Sandbox,
+    about: "Run a program in a box",
+    words: "PROGRAM [ARGUMENT...]",
+    details: "
+The program sees the host's files as they are and may change all of them: the changes are the
+box's, the host keeps its own. It runs as the caller, in the caller's folder, with the caller's
+environment; processes, network and sockets of the host are out of its reach. All of its
+processes end with it.
+
+Without --name the box is thrown away if nothing was changed. Otherwise you are asked what to do
+with it, in a terminal; elsewhere it is kept, and its name is written to stderr.
+
+The exit code is the program's own, or 128+n after signal n; 127 if there is no such program, 126
+if it cannot be executed, 125 if the box cannot be made.
+
+Examples:
+  sudo myrt sandbox run ./unknown-script.sh
+  sudo myrt sandbox run --name try --net host apt-get install -y hello",
+    flags: Args::FLAGS,
+    run,
+};
+
+fn run(_: &Global, parsed: Parsed) -> Result<u8> {
+    let args: Args = parsed.args()?;
+    start(args, parsed.words)
+}
+
+/// Runs a command with the flags of `run`, which are those of `shell` as well.
+pub(super) fn start(args: Args, command: Vec<OsString>) -> Result<u8> {
+    let store = store(args.store).map_err(own_failure)?;
+    let request = RunRequest {
+        name: args.name.as_deref().map(BoxName::new).transpose().map_err(own_failure)?,
+        command,
+        network: args.net.unwrap_or_default(),
+        sockets: args.allow_socket,
+    };
+    let ended = sandbox::run(&store, &request).map_err(own_failure)?;
+    finish::decide(&store, ended)
+}
+
+/// Exit codes as a shell has them, so that a failure of ours is not taken for the program's.
+fn own_failure(error: Error) -> Error {
+    let text = error.to_string();
+    let program = text.contains("exec ") || text.contains("exec: ");
+    let code = match error.errno() {
+        Some(Errno::NOENT) if program => 127,
+        Some(Errno::ACCESS | Errno::NOEXEC) if program => 126,
+        None if text.contains("executable file not found in $PATH") => 127,
+        _ => 125,
+    };
+    error.exit_with(code)
+}

@@ -1,0 +1,26 @@
+//! `myrt sandbox shell`: the caller's shell in a box.
+
+use super::run::{Args, start};
+use crate::cli::{Args as _, Command, Global, Group, Parsed};
+use crate::error::Result;
+
+/// The row.
+pub const COMMAND: Command = Command {
+    name: "sandbox shell",
+    group: Group::Sandbox,
+    about: "Run a shell in a box",
+    words: "",
+    details: "
+The same as `myrt sandbox run $SHELL`, or /bin/sh where SHELL is not set.
+
+Example:
+  sudo myrt sandbox shell --name try",
+    flags: Args::FLAGS,
+    run,
+};
+
+fn run(_: &Global, parsed: Parsed) -> Result<u8> {
+    let args: Args = parsed.args()?;
+    let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
+    start(args, vec![shell.unwrap_or_else(|| "/bin/sh".into())])
+}

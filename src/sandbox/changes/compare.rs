@@ -1,0 +1,196 @@
+//! Two files of one name: what differs.
+
+use std::ffi::CStr;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+
+use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use super::xattrs::{self, Xattrs};
+use super::{Aspect, Change, FileKind, Kind, Meta, walk};
+use crate::bail;
+use crate::error::{Context, Result};
+
+/// How much of two files is compared at once.
+const CHUNK: usize = 64 << 10;
+
+/// A file in an open folder.
+pub(super) struct File<'a> {
+    pub(super) folder: BorrowedFd<'a>,
+    pub(super) name: &'a CStr,
+    pub(super) stat: Stat,
+    /// Whether it is a layer's, so that notes of overlayfs are none of its attributes.
+    layer: bool,
+}
+
+impl<'a> File<'a> {
+    /// Of a layer; `None` where there is none.
+    pub(super) fn find_in_layer(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Option<Self>> {
+        Self::find(folder, name, true)
+    }
+
+    /// Of the host.
+    pub(super) fn find_on_host(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Option<Self>> {
+        Self::find(folder, name, false)
+    }
+
+    fn find(folder: BorrowedFd<'a>, name: &'a CStr, layer: bool) -> Result<Option<Self>> {
+        let stat = walk::find(folder, name).context(|| format!("stat {name:?}"))?;
+        Ok(stat.map(|stat| Self { folder, name, stat, layer }))
+    }
+
+    /// Of a layer, which is there.
+    pub(super) fn of_layer(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Self> {
+        Self::find_in_layer(folder, name)?.ok_or(Errno::NOENT).context(|| format!("stat {name:?}"))
+    }
+
+    /// Of the host, which is there.
+    pub(super) fn of_host(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Self> {
+        Self::find_on_host(folder, name)?.ok_or(Errno::NOENT).context(|| format!("stat {name:?}"))
+    }
+
+    pub(super) fn is_folder(&self) -> bool {
+        FileType::from_raw_mode(self.stat.st_mode) == FileType::Directory
+    }
+
+    pub(super) fn kind(&self) -> Result<FileKind> {
+        Ok(match FileType::from_raw_mode(self.stat.st_mode) {
+            FileType::RegularFile => FileKind::File,
+            FileType::Directory => FileKind::Folder,
+            FileType::Symlink => FileKind::Link,
+            FileType::Fifo => FileKind::Fifo,
+            FileType::Socket => FileKind::Socket,
+            FileType::CharacterDevice => FileKind::CharDevice,
+            FileType::BlockDevice => FileKind::BlockDevice,
+            other => bail!("a file of no known kind: {other:?}"),
+        })
+    }
+
+    pub(super) fn meta(&self) -> Result<Meta> {
+        let kind = self.kind()?;
+        let number = self.stat.st_rdev;
+        let device = matches!(kind, FileKind::CharDevice | FileKind::BlockDevice);
+        Ok(Meta {
+            kind,
+            mode: self.stat.st_mode & 0o7777,
+            uid: self.stat.st_uid,
+            gid: self.stat.st_gid,
+            size: if kind == FileKind::Folder { 0 } else { self.stat.st_size as u64 },
+            modified: self.modified(),
+            target: if kind == FileKind::Link { Some(self.target()?) } else { None },
+            device: device.then(|| (rustix::fs::major(number), rustix::fs::minor(number))),
+        })
+    }
+
+    fn modified(&self) -> (i64, u32) {
+        (self.stat.st_mtime, self.stat.st_mtime_nsec as u32)
+    }
+
+    fn target(&self) -> Result<PathBuf> {
+        let target = rustix::fs::readlinkat(self.folder, self.name, Vec::new());
+        let target = target.context(|| format!("read the link {:?}", self.name))?;
+        Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
+    }
+
+    fn xattrs(&self) -> Result<Xattrs> {
+        match self.layer {
+            true => xattrs::of_layer(self.folder, self.name),
+            false => xattrs::of_host(self.folder, self.name),
+        }
+    }
+
+    /// Opens a regular file for reading.
+    fn open(&self) -> Result<OwnedFd> {
+        // What is no regular file any more must not make us wait.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(self.folder, self.name, flags, Mode::empty()).context(|| format!("open {:?}", self.name))
+    }
+}
+
+impl Change {
+    pub(super) fn new(path: PathBuf, kind: Kind, before: Option<Meta>, after: Option<Meta>) -> Self {
+        Self { path, kind, aspects: Vec::new(), before, after }
+    }
+}
+
+/// Compares two that are of one kind and no folders.
+pub(super) fn files(path: PathBuf, host: &File<'_>, own: &File<'_>) -> Result<Option<Change>> {
+    let mut aspects = Vec::new();
+    if contents_differ(host, own)? {
+        aspects.push(Aspect::Content);
+    }
+    shared(host, own, &mut aspects)?;
+    if host.modified() != own.modified() {
+        aspects.push(Aspect::Times);
+    }
+    modified(path, host, own, aspects)
+}
+
+/// Compares two folders; `quiet`: nothing in them says already that they were modified.
+pub(super) fn folders(path: PathBuf, host: &File<'_>, own: &File<'_>, quiet: bool) -> Result<Option<Change>> {
+    let mut aspects = Vec::new();
+    shared(host, own, &mut aspects)?;
+    if quiet && host.modified() != own.modified() {
+        aspects.push(Aspect::Times);
+    }
+    modified(path, host, own, aspects)
+}
+
+fn modified(path: PathBuf, host: &File<'_>, own: &File<'_>, aspects: Vec<Aspect>) -> Result<Option<Change>> {
+    if aspects.is_empty() {
+        return Ok(None);
+    }
+    let change = Change::new(path, Kind::Modified, Some(host.meta()?), Some(own.meta()?));
+    Ok(Some(Change { aspects, ..change }))
+}
+
+fn shared(host: &File<'_>, own: &File<'_>, aspects: &mut Vec<Aspect>) -> Result<()> {
+    if (host.stat.st_mode ^ own.stat.st_mode) & 0o7777 != 0 {
+        aspects.push(Aspect::Mode);
+    }
+    if (host.stat.st_uid, host.stat.st_gid) != (own.stat.st_uid, own.stat.st_gid) {
+        aspects.push(Aspect::Owner);
+    }
+    if host.xattrs()? != own.xattrs()? {
+        aspects.push(Aspect::Xattr);
+    }
+    Ok(())
+}
+
+fn contents_differ(host: &File<'_>, own: &File<'_>) -> Result<bool> {
+    Ok(match own.kind()? {
+        FileKind::File => host.stat.st_size != own.stat.st_size || bytes_differ(&host.open()?, &own.open()?)?,
+        FileKind::Link => host.target()? != own.target()?,
+        FileKind::CharDevice | FileKind::BlockDevice => host.stat.st_rdev != own.stat.st_rdev,
+        FileKind::Folder | FileKind::Fifo | FileKind::Socket => false,
+    })
+}
+
+fn bytes_differ(one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
+    let mut chunks = (vec![0; CHUNK], vec![0; CHUNK]);
+    loop {
+        let sizes = (fill(one, &mut chunks.0)?, fill(other, &mut chunks.1)?);
+        if chunks.0[..sizes.0] != chunks.1[..sizes.1] {
+            return Ok(true);
+        }
+        if sizes.0 == 0 {
+            return Ok(false);
+        }
+    }
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match rustix::io::read(file, &mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(more) => filled += more,
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context(|| "read"),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,231 @@
+//! The walk over one layer, folder by folder: of each path only the part below the layer is known, and each folder is
+//! opened beneath the descriptor of the layer's root, however deep it lies. No link is followed.
+
+use std::collections::BTreeSet;
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::io::Errno;
+
+use super::compare::{self, File};
+use super::{Change, Kind, xattrs};
+use crate::error::{Context, Result};
+use crate::sys::mount::{Attributes, Tree, set_attributes};
+
+/// Longer paths are walked in pieces: the kernel takes less than 4096 bytes at once.
+const PIECE: usize = 2048;
+
+/// A folder of the layer that is still to be looked at.
+struct Pending {
+    /// Below the layer's root.
+    path: PathBuf,
+    /// What the host has there.
+    below: Below,
+}
+
+/// What lies below a folder of a layer, on the host.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Below {
+    /// A folder, which shows through.
+    Merged,
+    /// A folder, of which nothing is seen.
+    Covered,
+    /// No folder; whether this one has been told of already.
+    Nothing { told: bool },
+}
+
+/// Adds the changes of the layer `upper` of the filesystem that is mounted at `mount`.
+pub(super) fn layer(upper: &Path, mount: &Path, changes: &mut Vec<Change>) -> Result<()> {
+    let walk = Walk { upper: still(upper)?, lower: still(mount)?, mount };
+    let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
+    while let Some(folder) = pending.pop() {
+        let path = &folder.path;
+        walk.folder(&folder, &mut pending, changes).context(|| format!("{path:?}"))?;
+    }
+    Ok(())
+}
+
+/// A view of a folder through which nothing can be changed, without what is mounted below.
+fn still(path: &Path) -> Result<OwnedFd> {
+    let tree = Tree::open(path, false).context(|| format!("open {path:?}"))?;
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOATIME;
+    let attributes = Attributes { set, clear: libc::MOUNT_ATTR__ATIME, propagation: 0 };
+    set_attributes(&tree, false, attributes).context(|| format!("make a read-only view of {path:?}"))?;
+    Ok(tree.into_fd())
+}
+
+struct Walk<'a> {
+    upper: OwnedFd,
+    lower: OwnedFd,
+    mount: &'a Path,
+}
+
+impl Walk<'_> {
+    fn folder(&self, pending: &Pending, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<()> {
+        let path = &pending.path;
+        let upper = open_folder(&self.upper, path).context(|| "open the changed folder")?;
+        let lower = match pending.below {
+            Below::Merged | Below::Covered => match open_folder(&self.lower, path) {
+                Ok(lower) => Some(lower),
+                // It has gone from the host since.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => None,
+                Err(errno) => return Err(errno).context(|| "open the folder of the host"),
+            },
+            Below::Nothing { .. } => None,
+        };
+        let before = changes.len();
+        let mut quiet = true;
+        let upper_names = entries(&upper).context(|| "read the changed folder")?;
+        for name in &upper_names {
+            let found = Found::new(self, path, name, upper.as_fd(), lower.as_ref().map(AsFd::as_fd))?;
+            quiet &= !found.look(pending.below, rest, changes).context(|| format!("{name:?}"))?;
+        }
+        if let Some(lower) = lower.as_ref().filter(|_| pending.below == Below::Covered) {
+            for name in entries(lower).context(|| "read the folder of the host")? {
+                if !upper_names.contains(&name) {
+                    let found = Found::new(self, path, &name, upper.as_fd(), Some(lower.as_fd()))?;
+                    found.deleted(changes)?;
+                }
+            }
+        }
+        let quiet = quiet && changes.len() == before;
+        let own = File::of_layer(upper.as_fd(), c".")?;
+        let full = self.full(path);
+        match &lower {
+            Some(lower) => {
+                let host = File::of_host(lower.as_fd(), c".")?;
+                changes.extend(compare::folders(full, &host, &own, quiet)?);
+            }
+            None if pending.below == (Below::Nothing { told: true }) => {}
+            None => changes.push(Change::new(full, Kind::Added, None, Some(own.meta()?))),
+        }
+        Ok(())
+    }
+
+    fn full(&self, path: &Path) -> PathBuf {
+        match path.as_os_str().is_empty() {
+            true => self.mount.to_owned(),
+            false => self.mount.join(path),
+        }
+    }
+}
+
+/// One name, in a folder of the layer and in that of the host.
+struct Found<'a> {
+    walk: &'a Walk<'a>,
+    folder: &'a Path,
+    name: &'a CStr,
+    upper: Option<File<'a>>,
+    lower: Option<File<'a>>,
+}
+
+impl<'a> Found<'a> {
+    fn new(
+        walk: &'a Walk<'_>,
+        folder: &'a Path,
+        name: &'a CStr,
+        upper: BorrowedFd<'a>,
+        lower: Option<BorrowedFd<'a>>,
+    ) -> Result<Self> {
+        let upper = File::find_in_layer(upper, name)?;
+        let lower = lower.map(|lower| File::find_on_host(lower, name)).transpose()?.flatten();
+        Ok(Self { walk, folder, name, upper, lower })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(OsStr::from_bytes(self.name.to_bytes()))
+    }
+
+    /// Tells of the one path, and leaves a folder for later. Gives whether the folder around was modified by it, as far as
+    /// can be told: a file may have been put in the place of another.
+    fn look(&self, around: Below, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<bool> {
+        let Some(upper) = self.upper.as_ref().filter(|file| !is_whiteout(&file.stat)) else {
+            return self.deleted(changes).map(|()| true);
+        };
+        let full = || self.walk.full(&self.path());
+        let below = match &self.lower {
+            None => {
+                if !upper.is_folder() {
+                    changes.push(Change::new(full(), Kind::Added, None, Some(upper.meta()?)));
+                }
+                Below::Nothing { told: false }
+            }
+            Some(lower) if lower.kind()? != upper.kind()? => {
+                changes.push(Change::new(full(), Kind::TypeChanged, Some(lower.meta()?), Some(upper.meta()?)));
+                Below::Nothing { told: true }
+            }
+            Some(_) if upper.is_folder() => {
+                let covered = around == Below::Covered || xattrs::is_opaque(upper.folder, self.name)?;
+                if covered { Below::Covered } else { Below::Merged }
+            }
+            Some(lower) => {
+                changes.extend(compare::files(full(), lower, upper)?);
+                return Ok(true);
+            }
+        };
+        if upper.is_folder() {
+            rest.push(Pending { path: self.path(), below });
+        }
+        Ok(below != Below::Merged)
+    }
+
+    fn deleted(&self, changes: &mut Vec<Change>) -> Result<()> {
+        if let Some(lower) = &self.lower {
+            changes.push(Change::new(self.walk.full(&self.path()), Kind::Deleted, Some(lower.meta()?), None));
+        }
+        Ok(())
+    }
+}
+
+/// overlayfs writes a deletion as a device 0:0, which no program inside can make.
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
+}
+
+/// Opens a folder by its path below a root; the path has no links, no dots, and any length.
+fn open_folder(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = |from: BorrowedFd<'_>, path: &Path| loop {
+        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+        match rustix::fs::openat2(from, path, flags, Mode::empty(), resolve) {
+            Err(Errno::AGAIN) => {}
+            other => break other,
+        }
+    };
+    let mut here: Option<OwnedFd> = None;
+    let mut piece = PathBuf::new();
+    for component in path.components() {
+        if !piece.as_os_str().is_empty() && piece.as_os_str().len() + component.as_os_str().len() > PIECE {
+            here = Some(open(here.as_ref().unwrap_or(root).as_fd(), &piece)?);
+            piece = PathBuf::new();
+        }
+        piece.push(component);
+    }
+    open(here.as_ref().unwrap_or(root).as_fd(), &piece)
+}
+
+/// The names in a folder, sorted.
+fn entries(folder: &OwnedFd) -> Result<BTreeSet<CString>, Errno> {
+    let mut names = BTreeSet::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if entry.file_name() != c"." && entry.file_name() != c".." {
+            names.insert(entry.file_name().to_owned());
+        }
+    }
+    Ok(names)
+}
+
+/// statat(2) of one component, not followed; `None` where there is none.
+pub(super) fn find(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Errno> {
+    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}

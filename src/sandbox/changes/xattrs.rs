@@ -1,0 +1,129 @@
+//! Extended attributes, as a program inside sees them.
+//!
+//! overlayfs keeps notes of its own in `trusted.overlay.` attributes of a layer, hides them, and stores what a program
+//! calls so under `trusted.overlay.overlay.`. So nothing that a program writes can look like such a note.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::io::Errno;
+
+use crate::error::{Context, Result};
+
+/// Names and values.
+pub type Xattrs = Vec<(CString, Vec<u8>)>;
+
+/// The notes of overlayfs.
+const OWN: &[u8] = b"trusted.overlay.";
+/// How it stores those of a program.
+const ESCAPED: &[u8] = b"trusted.overlay.overlay.";
+
+/// Whether overlayfs would take the attribute for a note of its own.
+pub fn is_overlays(name: &CStr) -> bool {
+    name.to_bytes().starts_with(OWN)
+}
+
+/// Those of a file of the host, sorted. No link is followed; `name` is one component.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn of_host(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
+    let mut all = read(folder, name)?;
+    all.sort_unstable();
+    Ok(all)
+}
+
+/// Those of a file of a layer, as a program inside sees them, sorted.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn of_layer(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
+    let all = read(folder, name)?.into_iter().filter_map(|(name, value)| Some((seen_inside(name)?, value)));
+    let mut all: Xattrs = all.collect();
+    all.sort_unstable();
+    Ok(all)
+}
+
+fn seen_inside(name: CString) -> Option<CString> {
+    match name.to_bytes().strip_prefix(ESCAPED) {
+        Some(rest) => CString::new([OWN, rest].concat()).ok(),
+        None => (!is_overlays(&name)).then_some(name),
+    }
+}
+
+/// Whether a folder of a layer hides all that is below it in the host.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn is_opaque(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    let value = value(folder, name, c"trusted.overlay.opaque").context(|| format!("read the note of {name:?}"))?;
+    Ok(value.is_some_and(|value| value == b"y"))
+}
+
+/// Links are read themselves: what comes last is not followed by the calls, and procfs leads to an open folder.
+fn path(folder: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
+    [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat()
+}
+
+fn read(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
+    let what = || format!("read the extended attributes of {name:?}");
+    let path = path(folder, name);
+    let mut list = Vec::new();
+    loop {
+        let size = match rustix::fs::llistxattr_query(&path[..]) {
+            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            other => other.context(what)?,
+        };
+        list.resize(size, 0);
+        match rustix::fs::llistxattr(&path[..], &mut list[..]) {
+            // It has grown in between.
+            Err(Errno::RANGE) => {}
+            other => {
+                list.truncate(other.context(what)?);
+                break;
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for name in list.split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
+        all.extend(value_at(&path, name).context(what)?.map(|value| (name.to_owned(), value)));
+    }
+    Ok(all)
+}
+
+fn value(folder: BorrowedFd<'_>, file: &CStr, name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
+    value_at(&path(folder, file), name)
+}
+
+/// `None`: there is none of that name.
+fn value_at(path: &[u8], name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
+    let mut value = vec![0; 256];
+    loop {
+        match rustix::fs::lgetxattr(path, name, &mut value[..]) {
+            Ok(size) => {
+                value.truncate(size);
+                return Ok(Some(value));
+            }
+            Err(Errno::RANGE) => {
+                let size = rustix::fs::lgetxattr_query(path, name)?;
+                value.resize(size.max(value.len() * 2), 0);
+            }
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_programs_own_attributes_are_told_from_notes() {
+        let seen = |name: &str| seen_inside(CString::new(name).unwrap()).map(|name| name.into_string().unwrap());
+        assert_eq!(seen("user.x").as_deref(), Some("user.x"));
+        assert_eq!(seen("trusted.overlay.opaque"), None);
+        assert_eq!(seen("trusted.overlay.overlay.opaque").as_deref(), Some("trusted.overlay.opaque"));
+        assert_eq!(seen("trusted.overlay.overlay.overlay.x").as_deref(), Some("trusted.overlay.overlay.x"));
+    }
+}

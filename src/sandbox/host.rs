@@ -1,0 +1,208 @@
+//! The host's mounts, and what each becomes inside. Pure: it reads the text of mountinfo (proc_pid_mountinfo(5)).
+
+use std::path::{Path, PathBuf};
+
+use crate::rootfs::unescape;
+
+/// What a mount of the host becomes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Treatment {
+    /// An overlay; of a mount that is read-only, a read-only one. Where the kernel takes none of this filesystem, which it
+    /// says when the overlay is made, a read-only bind.
+    Overlay {
+        /// Whether nothing can be written there on the host either.
+        read_only: bool,
+    },
+    /// Bound read-only: the filesystem itself is read-only.
+    Bind,
+    /// Not there: fresh ones of the container stand in its place, or nothing does.
+    Fresh,
+}
+
+/// One mount that can be seen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct HostMount {
+    /// Where.
+    pub(super) path: PathBuf,
+    /// The part of its filesystem that is mounted.
+    pub(super) root: PathBuf,
+    /// The filesystem's type.
+    pub(super) kind: String,
+    /// What it becomes.
+    pub(super) treatment: Treatment,
+    /// Whether setuid programs of it have no effect on the host.
+    pub(super) nosuid: bool,
+    /// Whether none of its programs may run on the host.
+    pub(super) noexec: bool,
+    /// Whether it notes access times as the host has been told.
+    pub(super) noatime: bool,
+}
+
+/// Filesystems that are windows into the kernel: the container has its own, or needs none.
+const PSEUDO: [&str; 23] = [
+    "autofs",
+    "binder",
+    "binfmt_misc",
+    "bpf",
+    "cgroup",
+    "cgroup2",
+    "configfs",
+    "debugfs",
+    "devpts",
+    "devtmpfs",
+    "efivarfs",
+    "fusectl",
+    "hugetlbfs",
+    "mqueue",
+    "nfsd",
+    "nsfs",
+    "proc",
+    "pstore",
+    "resctrl",
+    "rpc_pipefs",
+    "securityfs",
+    "sysfs",
+    "tracefs",
+];
+
+/// Below these everything is fresh, whatever the host has mounted there.
+const FRESH: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// One line of mountinfo.
+struct Line<'a> {
+    id: &'a str,
+    parent: &'a str,
+    root: PathBuf,
+    path: PathBuf,
+    options: &'a str,
+    kind: &'a str,
+    super_options: &'a str,
+}
+
+impl<'a> Line<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        let (mount, filesystem) = line.split_once(" - ")?;
+        let mut mount = mount.split(' ');
+        let (id, parent) = (mount.next()?, mount.next()?);
+        let (root, path, options) = (mount.nth(1)?, mount.next()?, mount.next()?);
+        let mut filesystem = filesystem.split(' ');
+        let (kind, super_options) = (filesystem.next()?, filesystem.nth(1).unwrap_or_default());
+        Some(Self { id, parent, root: unescape(root), path: unescape(path), options, kind, super_options })
+    }
+}
+
+/// All mounts that a path leads to, parents before what is mounted in them: the first is `/`.
+///
+/// One that another was mounted over, or over a folder on the way to it, cannot be seen and is left out.
+pub(super) fn mounts(table: &str) -> Vec<HostMount> {
+    let lines: Vec<Line<'_>> = table.lines().filter_map(Line::parse).collect();
+    let mut seen = Vec::new();
+    // The bottom is the mount whose parent is not in the table: it lies outside of what this process can see.
+    let bottom =
+        lines.iter().find(|line| line.path == Path::new("/") && !lines.iter().any(|all| all.id == line.parent));
+    let mut next: Vec<&Line<'_>> = bottom.into_iter().collect();
+    while let Some(line) = next.pop() {
+        let below: Vec<&Line<'_>> =
+            lines.iter().filter(|other| other.parent == line.id && other.id != line.id).collect();
+        // One right on its root covers it whole.
+        if let Some(cover) = below.iter().find(|other| other.path == line.path) {
+            next.push(cover);
+            continue;
+        }
+        let hidden = |mount: &Line<'_>| {
+            below.iter().any(|other| other.path != mount.path && mount.path.starts_with(&other.path))
+        };
+        next.extend(below.iter().filter(|mount| !hidden(mount)));
+        seen.push(treated(line));
+    }
+    seen.sort_by(|a: &HostMount, b| a.path.cmp(&b.path));
+    seen
+}
+
+fn treated(line: &Line<'_>) -> HostMount {
+    let has = |options: &str, name: &str| options.split(',').any(|option| option == name);
+    let pseudo = PSEUDO.contains(&line.kind) || FRESH.iter().any(|fresh| line.path.starts_with(fresh));
+    let treatment = if pseudo {
+        Treatment::Fresh
+    } else if has(line.super_options, "ro") && line.path != Path::new("/") {
+        Treatment::Bind
+    } else {
+        let read_only = has(line.options, "ro") || has(line.super_options, "ro");
+        Treatment::Overlay { read_only }
+    };
+    HostMount {
+        path: line.path.clone(),
+        root: line.root.clone(),
+        kind: line.kind.to_owned(),
+        treatment,
+        nosuid: has(line.options, "nosuid"),
+        noexec: has(line.options, "noexec"),
+        noatime: has(line.options, "noatime"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn paths(table: &str) -> Vec<String> {
+        mounts(table).iter().map(|mount| mount.path.display().to_string()).collect()
+    }
+
+    const HOST: &str = "\
+22 27 0:21 / /proc rw,relatime - proc proc rw
+24 27 0:6 / /dev rw,relatime - devtmpfs devtmpfs rw
+26 24 0:24 / /dev/pts rw - devpts devpts rw
+27 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw,discard
+28 27 0:25 / /mnt/with\\040space ro,nosuid,nodev - tmpfs none rw,size=4k
+29 27 0:26 / /snap/core/1 ro,nodev - squashfs /dev/loop0 ro
+30 27 0:27 / /home rw,nosuid,noexec - ext4 /dev/vdb rw
+31 30 0:28 / /home/me/remote rw - fuse.sshfs x:/ rw
+32 27 0:29 net:[4026] /run/netns/a rw - nsfs nsfs rw";
+
+    #[test]
+    fn each_kind_is_treated() {
+        let found = mounts(HOST);
+        let of = |path: &str| found.iter().find(|mount| mount.path == Path::new(path)).unwrap();
+        assert_eq!(found[0].path, Path::new("/"));
+        assert_eq!(of("/").treatment, Treatment::Overlay { read_only: false });
+        assert_eq!(of("/proc").treatment, Treatment::Fresh);
+        assert_eq!(of("/dev/pts").treatment, Treatment::Fresh);
+        assert_eq!(of("/mnt/with space").treatment, Treatment::Overlay { read_only: true });
+        assert_eq!(of("/snap/core/1").treatment, Treatment::Bind);
+        assert!(of("/home").nosuid && of("/home").noexec && !of("/").nosuid);
+        assert_eq!(of("/home/me/remote").treatment, Treatment::Overlay { read_only: false });
+        assert_eq!(of("/run/netns/a").treatment, Treatment::Fresh);
+    }
+
+    #[test]
+    fn a_read_only_root_is_an_overlay_as_well() {
+        let found = mounts("1 0 8:1 / / ro - ext4 /dev/sda ro");
+        assert_eq!(found[0].treatment, Treatment::Overlay { read_only: true });
+    }
+
+    #[test]
+    fn what_is_covered_is_not_seen() {
+        let root = "1 0 8:1 / / rw - ext4 a rw\n";
+        // The same place twice: the later one was mounted on the root of the first.
+        let twice = format!("{root}2 1 0:1 / /a rw - tmpfs first rw\n3 2 0:2 / /a rw - xfs second rw");
+        assert_eq!(paths(&twice), ["/", "/a"]);
+        assert_eq!(mounts(&twice)[1].kind, "xfs");
+        // Below a folder that was covered later.
+        let below = format!(
+            "{root}2 1 0:1 / /a/b rw - tmpfs b rw\n3 1 0:2 / /a rw - tmpfs a rw\n4 3 0:3 / /a/c rw - tmpfs c rw"
+        );
+        assert_eq!(paths(&below), ["/", "/a", "/a/c"]);
+        // A root that was mounted over.
+        let root_twice = format!(
+            "{root}2 1 0:1 / / rw - overlay o rw\n3 1 0:2 / /old rw - tmpfs t rw\n4 2 0:3 / /new rw - tmpfs t rw"
+        );
+        assert_eq!(paths(&root_twice), ["/", "/new"]);
+    }
+
+    #[test]
+    fn nonsense_is_left_out() {
+        assert!(mounts("").is_empty());
+        assert!(mounts("1 0 8:1 / / rw\n-\n- - -\n").is_empty());
+    }
+}

@@ -1,0 +1,25 @@
+//! The sandbox: a program sees the host as it is, and the host stays as it was.
+//!
+//! A *box* is a folder of the store with what its programs changed: one overlay's upper layer for each filesystem of the
+//! host ([`store`]). A run ([`run()`]) looks at the host's mounts ([`host`]), makes a [`crate::plan::Plan`] whose root is
+//! an overlay of `/` ([`plan`]), and starts it as the engine starts any container. [`changes`] reads the layers
+//! afterwards.
+//!
+//! What a box wrote is hostile: no name in it is joined to a path, nothing in it is executed, and its layers are read
+//! through mounts of their own that nothing can be written through.
+
+pub mod changes;
+mod host;
+mod layers;
+mod name;
+mod plan;
+mod remove;
+mod run;
+mod store;
+mod streams;
+pub mod text;
+
+pub use name::BoxName;
+pub use plan::Network;
+pub use run::{Ended, RunRequest, run};
+pub use store::{Box, Listed, Record, Run as BoxRun, Store};

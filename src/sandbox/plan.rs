@@ -1,0 +1,224 @@
+//! The plan of a run: a container whose root is the host's, and whose program is the caller's own.
+//!
+//! What keeps it in: a user namespace in which every id means itself, so that files keep their owners while no right
+//! reaches beyond the container's own namespaces; no CAP_SYS_ADMIN in it and no user namespace below it, so that nothing
+//! is mounted or unmounted, and what is hidden or read-only stays so; overlays without device nodes. Whoever is root
+//! inside still owns the kernel's files that belong to root: /proc/sys and its like are read-only or hidden, and devices
+//! of the host are mounted read-only, which leaves them their use and keeps their modes.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::Mode;
+use rustix::mount::{MountFlags, MountPropagationFlags};
+
+use super::host::{HostMount, Treatment};
+use crate::bail;
+use crate::error::{Context, Error, Result};
+use crate::plan::{Capabilities, Mount, MountKind, Overlay, Plan, capability, example, spec};
+
+/// What of the network is there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Network {
+    /// A loopback device of its own.
+    #[default]
+    None,
+    /// The host's.
+    Host,
+}
+
+/// Everything of a run that is not the caller's own.
+pub(super) struct Outline<'a> {
+    /// Program and arguments.
+    pub(super) command: &'a [OsString],
+    /// What of the network is there.
+    pub(super) network: Network,
+    /// Whether it gets a terminal of its own.
+    pub(super) terminal: bool,
+    /// The host's mounts.
+    pub(super) mounts: &'a [HostMount],
+    /// Where an overlay stands, with its layer; the first is `/`.
+    pub(super) overlays: Vec<(PathBuf, Overlay)>,
+    /// Folders that are empty inside.
+    pub(super) hidden: &'a [PathBuf],
+    /// Sockets of the host that the program may connect to.
+    pub(super) sockets: &'a [PathBuf],
+}
+
+/// Files of /proc, beside those that every container hides, that tell root about the whole machine's memory.
+const HIDDEN: [&str; 5] = ["/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/vmcore"];
+
+/// Files of /proc, beside those that every container may not write to, through which root would change the kernel.
+const READ_ONLY: [&str; 4] = ["/proc/driver", "/proc/dynamic_debug", "/proc/mtrr", "/proc/pressure"];
+
+/// Makes the plan.
+///
+/// # Errors
+/// Where something of the caller's own cannot be handed on.
+pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
+    let mut plan = Plan::new(spec(&outline)?, Path::new("/"))?;
+    // An environment may hold what a config.json should not; it is the caller's.
+    plan.warnings.clear();
+    plan.reaper = true;
+    plan.process.capabilities = capabilities();
+    // In a user namespace of its own the program could mount what it likes, a cgroup hierarchy of root's among it.
+    plan.sysctl.push(("user/max_user_namespaces".to_owned(), "0".to_owned()));
+    let mut overlays = outline.overlays.into_iter();
+    let Some((_, root)) = overlays.next().filter(|(path, _)| path == Path::new("/")) else {
+        bail!("the host has no root that can be seen: /proc/self/mountinfo names none");
+    };
+    plan.rootfs.overlay = Some(root);
+    let overlays = overlays.map(|(path, overlay)| (path, MountKind::Overlay(overlay)));
+    let binds = outline.mounts.iter().filter(|mount| mount.treatment == Treatment::Bind).map(|mount| {
+        let kind = MountKind::Bind { source: mount.path.clone(), recursive: false };
+        (mount.path.clone(), kind)
+    });
+    let mut files: Vec<(PathBuf, MountKind)> = overlays.chain(binds).collect();
+    // A folder before what is mounted in it.
+    files.sort_by(|(one, _), (other, _)| one.cmp(other));
+    let sockets =
+        outline.sockets.iter().map(|path| (path.clone(), MountKind::Bind { source: path.clone(), recursive: false }));
+    let fresh = std::mem::take(&mut plan.rootfs.mounts);
+    let own = |(destination, kind): (PathBuf, MountKind)| mount(destination, kind);
+    let all = files.into_iter().map(own).chain(fresh).chain(sockets.map(own));
+    plan.rootfs.mounts = all.enumerate().map(|(index, mount)| Mount { index, ..mount }).collect();
+    Ok(plan)
+}
+
+fn mount(destination: PathBuf, kind: MountKind) -> Mount {
+    let bind = matches!(kind, MountKind::Bind { .. });
+    let flags = if bind { MountFlags::RDONLY | MountFlags::NODEV } else { MountFlags::empty() };
+    let propagation: Vec<MountPropagationFlags> = Vec::new();
+    Mount {
+        index: 0,
+        destination,
+        kind,
+        flags,
+        cleared: MountFlags::empty(),
+        recursive_set: 0,
+        recursive_clear: 0,
+        propagation,
+        data: String::new(),
+        copy_up: false,
+        idmap: None,
+    }
+}
+
+fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
+    let mut spec = example::example(true);
+    spec.hostname = None;
+    spec.root = Some(spec::Root { path: "/".to_owned(), readonly: false });
+    spec.process = Some(process(outline)?);
+    for mount in &mut spec.mounts {
+        // As large as the host's own: half of the memory.
+        mount.options.retain(|option| mount.destination != "/dev/shm" || !option.starts_with("size="));
+        if mount.destination == "/sys" && outline.network == Network::Host {
+            // A new sysfs would need rights over the host's network.
+            mount.r#type = Some("none".to_owned());
+            mount.source = Some("/sys".to_owned());
+            mount.options.push("bind".to_owned());
+        }
+    }
+    let linux = &mut spec.linux;
+    linux.resources = spec::Resources::default();
+    linux.masked_paths.extend(HIDDEN.map(str::to_owned));
+    linux.readonly_paths.extend(READ_ONLY.map(str::to_owned));
+    for path in outline.hidden {
+        let path = path.to_str().ok_or_else(|| Error::new(format!("{path:?} is not UTF-8")))?;
+        linux.masked_paths.push(path.to_owned());
+    }
+    if outline.network == Network::Host {
+        linux.namespaces.retain(|namespace| namespace.r#type != "network");
+    }
+    linux.namespaces.push(spec::Namespace { r#type: "user".to_owned(), path: None });
+    linux.uid_mappings = identity("/proc/self/uid_map")?;
+    linux.gid_mappings = identity("/proc/self/gid_map")?;
+    Ok(spec)
+}
+
+/// Each id that the caller's own user namespace knows, as itself.
+fn identity(file: &str) -> Result<Vec<spec::IdMapping>> {
+    let text = std::fs::read_to_string(file).context(|| format!("read {file}"))?;
+    let line = |line: &str| {
+        let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>().ok());
+        let (first, size) = (numbers.next()??, numbers.nth(1)??);
+        Some(spec::IdMapping { container_id: first, host_id: first, size })
+    };
+    Ok(text.lines().filter_map(line).collect())
+}
+
+/// The caller, as it is.
+fn process(outline: &Outline<'_>) -> Result<spec::Process> {
+    let text = |word: &OsString| {
+        word.clone().into_string().map_err(|word| Error::new(format!("an argument is not UTF-8: {word:?}")))
+    };
+    let cwd = std::env::current_dir().context(|| "look up the working folder")?;
+    let cwd = cwd.to_str().ok_or_else(|| Error::new(format!("the working folder is not UTF-8: {cwd:?}")))?;
+    let groups = rustix::process::getgroups().context(|| "getgroups")?;
+    // There is no other way to ask; this process has one thread.
+    let umask = rustix::process::umask(Mode::empty());
+    rustix::process::umask(umask);
+    Ok(spec::Process {
+        terminal: outline.terminal,
+        user: spec::User {
+            uid: rustix::process::getuid().as_raw(),
+            gid: rustix::process::getgid().as_raw(),
+            umask: Some(umask.as_raw_mode()),
+            additional_gids: groups.into_iter().map(|group| group.as_raw()).collect(),
+        },
+        args: outline.command.iter().map(text).collect::<Result<_>>()?,
+        env: environment(),
+        cwd: cwd.to_owned(),
+        ..spec::Process::default()
+    })
+}
+
+/// The caller's environment; what is not UTF-8 is left out, with a warning.
+fn environment() -> Vec<String> {
+    let mut all = Vec::new();
+    for (name, value) in std::env::vars_os() {
+        match (name.to_str(), value.to_str()) {
+            (Some(name), Some(value)) => all.push(format!("{name}={value}")),
+            _ => crate::log::warn(format!("the variable {name:?} is not UTF-8 and is left out")),
+        }
+    }
+    all
+}
+
+/// Rights over a machine, which the program has over its own namespaces at most. Most of them mean nothing there; those
+/// over mounts and the network would let it undo what is hidden, and reach parts of the kernel that no installer needs.
+const WITHHELD: [&str; 15] = [
+    "AUDIT_CONTROL",
+    "AUDIT_READ",
+    "BLOCK_SUSPEND",
+    "BPF",
+    "CHECKPOINT_RESTORE",
+    "MAC_ADMIN",
+    "MAC_OVERRIDE",
+    "NET_ADMIN",
+    "PERFMON",
+    "SYSLOG",
+    "SYS_ADMIN",
+    "SYS_MODULE",
+    "SYS_RAWIO",
+    "SYS_TIME",
+    "WAKE_ALARM",
+];
+
+/// What the caller may do, but for what is withheld.
+fn capabilities() -> Capabilities {
+    let own = rustix::thread::capabilities(None).map_or(0, |own| own.permitted.bits());
+    let withheld = WITHHELD.iter().filter_map(|name| capability::bit(name)).fold(0, |all, bit| all | bit);
+    let (bounding, allowed) = (capability::ALL & !withheld, own & !withheld);
+    Capabilities { bounding, effective: allowed, permitted: allowed, inheritable: 0, ambient: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_withheld_right_has_a_number() {
+        assert!(WITHHELD.iter().all(|name| capability::bit(name).is_some()));
+    }
+}

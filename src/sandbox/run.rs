@@ -1,0 +1,116 @@
+//! The story of a run: from the host's mounts to the program's exit code.
+
+use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt;
+use std::path::PathBuf;
+
+use super::plan::{self, Network, Outline};
+use super::store::{Box, Run, Store};
+use super::{BoxName, host, layers, streams};
+use crate::cgroup::Driver;
+use crate::container::{self, CreateOptions, RunOptions};
+use crate::error::{Context, Error, Result};
+use crate::log;
+use crate::sys::entry;
+
+/// What is asked of a run.
+#[derive(Debug)]
+pub struct RunRequest {
+    /// The box; without one, a new one is made.
+    pub name: Option<BoxName>,
+    /// Program and arguments; not empty.
+    pub command: Vec<OsString>,
+    /// What of the network is there.
+    pub network: Network,
+    /// Sockets of the host that the program may connect to.
+    pub sockets: Vec<PathBuf>,
+}
+
+/// A run that is over.
+#[derive(Debug)]
+pub struct Ended {
+    /// The program's own exit code, 128+n after signal n.
+    pub code: u8,
+    /// The box, still held.
+    pub held: Box,
+}
+
+/// Runs a program in a box and waits for it.
+///
+/// # Errors
+/// Where it cannot be started.
+pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
+    // First of all, since it may begin this program anew.
+    entry::ensure_protected()?;
+    require_root()?;
+    let sockets = request.sockets.iter().map(socket).collect::<Result<Vec<_>>>()?;
+    let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().all(rustix::termios::isatty);
+    let mut held = store.hold_or_make(request.name.clone())?;
+    let result = in_box(store, request, &mut held, sockets, terminal);
+    match result {
+        Ok(code) => Ok(Ended { code, held }),
+        Err(error) => {
+            // A box that never held a program is nobody's.
+            if held.record.unnamed && held.record.runs.len() < 2 {
+                store.remove(held)?;
+            }
+            Err(error)
+        }
+    }
+}
+
+fn in_box(store: &Store, request: &RunRequest, held: &mut Box, sockets: Vec<PathBuf>, terminal: bool) -> Result<u8> {
+    let engine = container::Store::open(Some(held.run_folder()))?;
+    // What a killed run has left.
+    container::delete(&engine, held.name().id(), true)?;
+    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    let mounts = host::mounts(&table);
+    let overlays = layers::overlays(held, &mounts)?;
+    let plan = plan::make(Outline {
+        command: &request.command,
+        network: request.network,
+        terminal,
+        mounts: &mounts,
+        overlays,
+        hidden: &[store.real_path()?],
+        sockets: &sockets,
+    })?;
+    if request.network == Network::Host {
+        log::warn("the network is the host's: what listens there, on abstract sockets as well, can be reached");
+    }
+    held.record.runs.push(Run {
+        command: request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
+        started: crate::time::now(),
+        ended: None,
+        exit_code: None,
+    });
+    held.save()?;
+    streams::confine(terminal)?;
+    let options = CreateOptions { driver: Driver::Disabled, ..CreateOptions::default() };
+    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &RunOptions::default())?;
+    if let Some(run) = held.record.runs.last_mut() {
+        run.ended = Some(crate::time::now());
+        run.exit_code = Some(code);
+    }
+    held.save()?;
+    Ok(code)
+}
+
+fn require_root() -> Result<()> {
+    if rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::new("a sandbox needs root: an overlay of the whole host cannot be mounted by an ordinary user yet")
+        .hint("run it with sudo"))
+}
+
+/// A socket of the host, by its true path.
+fn socket(path: &PathBuf) -> Result<PathBuf> {
+    let what = || format!("--allow-socket {path:?}");
+    let real = path.canonicalize().context(what)?;
+    let kind = real.metadata().context(what)?.file_type();
+    if !kind.is_socket() {
+        return Err(Error::new(format!("{}: this is no socket", what())));
+    }
+    Ok(real)
+}

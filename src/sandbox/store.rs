@@ -1,0 +1,325 @@
+//! Where boxes are kept: a folder of the caller's own, one folder in it for each box.
+//!
+//! A box's folder holds `box.json` (its [`Record`]), `layers/N/upper` and `layers/N/work`, and, while it runs, `run` with
+//! the engine's state. Whoever uses a box holds a lock on its folder. A box is removed by one rename to a name that no box
+//! can have; what an interrupted removal leaves under such a name, the next one takes away.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::name::BoxName;
+use super::{remove, text};
+use crate::bail;
+use crate::error::{Context, Error, Result};
+
+/// The file with a box's [`Record`].
+const RECORD: &str = "box.json";
+/// The version of that file.
+const VERSION: u32 = 1;
+/// Such a file is small.
+const RECORD_LIMIT: u64 = 16 << 20;
+/// How the folder of a box that is being removed begins; no box is called so.
+const TRASH: &str = ".trash-";
+
+/// What is remembered of a box.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    version: u32,
+    /// When it was made, RFC 3339.
+    pub created: String,
+    /// Whether nobody gave it its name.
+    pub unnamed: bool,
+    /// One for each filesystem that it ever saw writable.
+    pub(super) layers: Vec<Layer>,
+    /// Its runs, the last one last.
+    pub runs: Vec<Run>,
+}
+
+/// The changes of one filesystem.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Layer {
+    /// Where it is mounted on the host.
+    #[serde(with = "text::as_text")]
+    pub(super) path: PathBuf,
+    /// The part of the filesystem that is mounted there.
+    #[serde(with = "text::as_text")]
+    pub(super) root: PathBuf,
+    /// The filesystem's type.
+    pub(super) kind: String,
+}
+
+/// One run of a box.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Run {
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// RFC 3339.
+    pub started: String,
+    /// Absent while it runs, and for one that was killed.
+    pub ended: Option<String>,
+    /// The program's exit code, likewise.
+    pub exit_code: Option<u8>,
+}
+
+/// The place of all boxes.
+#[derive(Debug)]
+pub struct Store {
+    path: PathBuf,
+}
+
+/// A box, held: nobody else uses it as long as this lives.
+#[derive(Debug)]
+pub struct Box {
+    name: BoxName,
+    fd: OwnedFd,
+    path: PathBuf,
+    /// What is remembered of it.
+    pub record: Record,
+}
+
+/// A box as `list` shows it.
+#[derive(Debug)]
+pub struct Listed {
+    /// Its name.
+    pub name: BoxName,
+    /// Whether somebody uses it now.
+    pub busy: bool,
+    /// What is remembered of it, or why that cannot be read.
+    pub record: Result<Record>,
+}
+
+impl Store {
+    /// Uses `path`, or the caller's own place: /var/lib/myrt/sandbox for root, $XDG_DATA_HOME/myrt/sandbox or
+    /// ~/.local/share/myrt/sandbox for everybody else. Touches nothing.
+    ///
+    /// # Errors
+    /// Where an ordinary user has no home.
+    pub fn open(path: Option<PathBuf>) -> Result<Self> {
+        let path = match path {
+            Some(path) => std::path::absolute(&path).context(|| format!("--store {path:?}"))?,
+            None => default_place()?,
+        };
+        Ok(Self { path })
+    }
+
+    /// The folder, without links: as it is seen from inside a box as well.
+    ///
+    /// # Errors
+    /// Where it cannot be looked up.
+    pub fn real_path(&self) -> Result<PathBuf> {
+        self.path.canonicalize().context(|| format!("look up {:?}", self.path))
+    }
+
+    /// Finds a box and holds it, or makes it. `None`: a new one with a name of ours.
+    ///
+    /// # Errors
+    /// Where it is in use, or cannot be made or read.
+    pub fn hold_or_make(&self, name: Option<BoxName>) -> Result<Box> {
+        self.make_place()?;
+        let unnamed = name.is_none();
+        loop {
+            let name = name.clone().map_or_else(BoxName::made_up, Ok)?;
+            let path = self.path.join(name.as_str());
+            let made = match rustix::fs::mkdirat(CWD, &path, Mode::from(0o700)) {
+                Ok(()) => true,
+                Err(Errno::EXIST) if unnamed => continue,
+                Err(Errno::EXIST) => false,
+                Err(errno) => return Err(errno).context(|| format!("make {path:?}")),
+            };
+            let fd = open_own(&path)?;
+            lock(&fd, &name)?;
+            let record = match read_record(&fd, &path)? {
+                Some(record) => record,
+                // Somebody was killed right after the mkdir.
+                None => Record::new(unnamed),
+            };
+            let held = Box { name, fd, path, record };
+            if made {
+                held.save()?;
+            }
+            return Ok(held);
+        }
+    }
+
+    /// Finds a box and holds it.
+    ///
+    /// # Errors
+    /// Where there is none, or it is in use.
+    pub fn hold(&self, name: &BoxName) -> Result<Box> {
+        let path = self.path.join(name.as_str());
+        let fd = open_own(&path).map_err(|error| match error.errno() {
+            Some(Errno::NOENT) => Error::new(format!("there is no box {name}"))
+                .hint(format!("`myrt sandbox list` shows those below {}", self.path.display())),
+            _ => error,
+        })?;
+        lock(&fd, name)?;
+        let record = read_record(&fd, &path)?.unwrap_or_else(|| Record::new(false));
+        Ok(Box { name: name.clone(), fd, path, record })
+    }
+
+    /// All boxes, by name.
+    ///
+    /// # Errors
+    /// Where the folder cannot be read. A box that cannot be read is listed with the reason.
+    pub fn list(&self) -> Result<Vec<Listed>> {
+        let names = self.names()?.into_iter().filter_map(|name| BoxName::new(name.to_str()?).ok());
+        let mut boxes: Vec<Listed> = names.map(|name| self.look(name)).collect();
+        boxes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(boxes)
+    }
+
+    fn look(&self, name: BoxName) -> Listed {
+        let path = self.path.join(name.as_str());
+        let mut busy = false;
+        let record = open_own(&path).and_then(|fd| {
+            busy = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
+            read_record(&fd, &path)?.ok_or_else(|| Error::new(format!("{path:?} holds no {RECORD}")))
+        });
+        Listed { name, busy, record }
+    }
+
+    fn names(&self) -> Result<Vec<std::ffi::OsString>> {
+        match std::fs::read_dir(&self.path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
+            other => Ok(other
+                .context(|| format!("read {:?}", self.path))?
+                .flatten()
+                .map(|entry| entry.file_name())
+                .collect()),
+        }
+    }
+
+    /// Removes a box and all that it changed.
+    ///
+    /// # Errors
+    /// Where something cannot be removed; the box is gone from the list then, and the next removal tries again.
+    pub fn remove(&self, held: Box) -> Result<()> {
+        let unused = format!("{TRASH}{}-{}", held.name, BoxName::made_up()?);
+        let trash = self.path.join(unused);
+        rustix::fs::rename(&held.path, &trash).context(|| format!("rename {:?} to {trash:?}", held.path))?;
+        drop(held);
+        self.empty_trash()
+    }
+
+    fn empty_trash(&self) -> Result<()> {
+        for name in self.names()?.into_iter().filter(|name| name.as_encoded_bytes().starts_with(TRASH.as_bytes())) {
+            remove::tree(&self.path.join(name))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the place with its parents. Nobody else may look inside: layers hold setuid programs of root.
+    fn make_place(&self) -> Result<()> {
+        use std::os::unix::fs::DirBuilderExt;
+        let path = &self.path;
+        if let Some(parents) = path.parent() {
+            std::fs::create_dir_all(parents).context(|| format!("make {parents:?}"))?;
+        }
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("make {path:?}"))?;
+        let found = rustix::fs::stat(path).context(|| format!("stat {path:?}"))?;
+        if found.st_uid != rustix::process::geteuid().as_raw() || found.st_mode & 0o077 != 0 {
+            return Err(Error::new(format!("{path:?} is not yours alone: others may look inside"))
+                .hint("boxes hold whatever their programs wrote, setuid programs too: chmod 700, or another --store"));
+        }
+        Ok(())
+    }
+}
+
+impl Record {
+    fn new(unnamed: bool) -> Self {
+        Self { version: VERSION, created: crate::time::now_seconds(), unnamed, layers: Vec::new(), runs: Vec::new() }
+    }
+}
+
+impl Box {
+    /// Its name.
+    pub fn name(&self) -> &BoxName {
+        &self.name
+    }
+
+    /// Where the engine keeps its state while the box runs.
+    pub(super) fn run_folder(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// The folder of a layer, by its place in [`Record::layers`].
+    pub(super) fn layer_folder(&self, place: usize) -> PathBuf {
+        self.path.join("layers").join(place.to_string())
+    }
+
+    /// Replaces what is remembered, by one rename.
+    ///
+    /// # Errors
+    /// Where it cannot be written in full; the old one stays.
+    pub fn save(&self) -> Result<()> {
+        const NEXT: &str = "box.json.next";
+        let what = || format!("write {:?}", self.path.join(RECORD));
+        let content = serde_json::to_vec(&self.record).map_err(|error| Error::new(format!("{}: {error}", what())))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, NEXT, flags, Mode::from(0o600)).context(what)?;
+        let mut rest = content.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest).context(what)?;
+            rest = &rest[written..];
+        }
+        rustix::fs::renameat(&self.fd, NEXT, &self.fd, RECORD).context(what)
+    }
+}
+
+impl AsFd for Box {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn lock(fd: &OwnedFd, name: &BoxName) -> Result<()> {
+    match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
+        Err(Errno::WOULDBLOCK) => Err(Error::new(format!("the box {name} is in use"))
+            .hint("wait until its program has ended; one box is used by one command at a time")),
+        other => other.context(|| format!("lock the box {name}")),
+    }
+}
+
+/// Opens a box's folder, which must be the caller's own.
+fn open_own(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| format!("open {path:?}"))?;
+    let owner = rustix::fs::fstat(&fd).context(|| format!("stat {path:?}"))?.st_uid;
+    if owner != rustix::process::geteuid().as_raw() {
+        bail!("{path:?} belongs to another user ({owner})");
+    }
+    Ok(fd)
+}
+
+fn read_record(fd: &OwnedFd, path: &Path) -> Result<Option<Record>> {
+    let what = || format!("read {:?}", path.join(RECORD));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(fd, RECORD, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other.context(what)?,
+    };
+    let mut content = Vec::new();
+    let mut file = std::fs::File::from(file);
+    std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, RECORD_LIMIT), &mut content).context(what)?;
+    let record: Record =
+        serde_json::from_slice(&content).map_err(|error| Error::new(format!("{}: {error}", what())))?;
+    if record.version != VERSION {
+        bail!("{}: written by another version of myrt ({} instead of {VERSION})", what(), record.version);
+    }
+    Ok(Some(record))
+}
+
+fn default_place() -> Result<PathBuf> {
+    if rustix::process::geteuid().is_root() {
+        return Ok("/var/lib/myrt/sandbox".into());
+    }
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
+    data.map(|data| data.join("myrt/sandbox")).ok_or_else(|| {
+        Error::new("no place for boxes: neither XDG_DATA_HOME nor HOME is set").hint("set HOME, or give --store DIR")
+    })
+}

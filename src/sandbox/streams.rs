@@ -1,0 +1,77 @@
+//! The caller's standard streams, as a hostile program may have them.
+//!
+//! A program can open a descriptor again through /proc/self/fd with other rights, change its mode, and walk up from a
+//! folder: a descriptor brings its mount along. So a file that was opened for reading, and every device, terminals among
+//! them, is opened once more through a mount that is read-only and leads nowhere else; a file opened for writing is the
+//! caller's gift; a folder or a disk is refused. Pipes and sockets are what they are.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
+use crate::sys::mount::{Attributes, Tree, set_attributes};
+
+/// Makes the streams of this process harmless; of one whose terminal is relayed, standard error alone, since the program
+/// gets none of the others.
+///
+/// # Errors
+/// Where one is a folder or a disk, or cannot be opened anew.
+pub(super) fn confine(terminal: bool) -> Result<()> {
+    if !terminal {
+        confine_one(rustix::stdio::stdin(), "standard input", rustix::stdio::dup2_stdin)?;
+        confine_one(rustix::stdio::stdout(), "standard output", rustix::stdio::dup2_stdout)?;
+    }
+    confine_one(rustix::stdio::stderr(), "standard error", rustix::stdio::dup2_stderr)
+}
+
+fn confine_one(
+    stream: BorrowedFd<'_>,
+    name: &str,
+    replace: impl FnOnce(std::os::fd::OwnedFd) -> Result<(), Errno>,
+) -> Result<()> {
+    let what = || format!("open {name} anew");
+    let found = rustix::fs::fstat(stream).context(|| format!("look at {name}"))?;
+    let flags = rustix::fs::fcntl_getfl(stream).context(|| format!("look at {name}"))?;
+    let access = flags & OFlags::RWMODE;
+    let kind = FileType::from_raw_mode(found.st_mode);
+    match kind {
+        FileType::Directory | FileType::BlockDevice => {
+            return Err(Error::new(format!(
+                "{name} is {}: the program would reach the host through it",
+                kind_name(kind)
+            ))
+            .hint("give it a file or a pipe: `cat FILE | myrt sandbox run …`"));
+        }
+        FileType::RegularFile if access != OFlags::RDONLY => return Ok(()),
+        FileType::RegularFile | FileType::CharacterDevice => {}
+        _ => return Ok(()),
+    }
+    if flags.contains(OFlags::PATH) {
+        return Err(Error::new(format!("{name} is not open for reading or writing")));
+    }
+    let tree = match Tree::open_fd(stream) {
+        // A file of memory lies on no mount of ours, and no name leads to it: what is done to it, only who has it open sees.
+        Err(Errno::INVAL) if found.st_nlink == 0 => return Ok(()),
+        other => other,
+    };
+    let tree = tree.context(what).map_err(|error| {
+        error.hint(format!("{name} comes from another mount namespace: put a pipe between, such as `cat |`"))
+    })?;
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+    set_attributes(&tree, false, Attributes { set, ..Attributes::default() }).context(what)?;
+    let path = format!("/proc/self/fd/{}", tree.as_fd().as_raw_fd());
+    let kept = OFlags::APPEND | OFlags::NONBLOCK | OFlags::DIRECT | OFlags::SYNC | OFlags::DSYNC;
+    let flags = access | (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let again = rustix::fs::openat(CWD, path, flags, Mode::empty()).context(what)?;
+    if kind == FileType::RegularFile {
+        let place = rustix::fs::seek(stream, SeekFrom::Current(0)).context(what)?;
+        rustix::fs::seek(&again, SeekFrom::Start(place)).context(what)?;
+    }
+    replace(again).context(what)
+}
+
+fn kind_name(kind: FileType) -> &'static str {
+    if kind == FileType::Directory { "a folder" } else { "a disk" }
+}

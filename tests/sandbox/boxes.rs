@@ -1,0 +1,83 @@
+//! Boxes: names, `list`, `discard`, boxes in use, runs that were killed.
+
+use rustix::process::Signal;
+
+use crate::place::Place;
+use crate::util::{TestCommand, Value, until};
+
+#[test]
+fn boxes_are_listed_and_discarded() {
+    let place = Place::new();
+    place.sandbox("list", [""; 0]).run().ok().stdout("NAME   STATUS   CREATED   RUNS   LAST PROGRAM");
+    place.sandbox("list", ["--format", "json"]).run().ok().stdout("[]");
+    place.sandbox("run", ["--name", "one", "sh", "-c", "exit 4"]).run().code(4);
+    place.sandbox("run", ["--name", "two", "true"]).run().ok();
+    place.sandbox("list", ["-q"]).run().ok().stdout("one\ntwo");
+    let list = place.sandbox("list", ["--format", "json"]).run().json();
+    assert_eq!(
+        (&list[0]["name"], &list[0]["status"], &list[0]["runs"][0]["exit_code"]),
+        (&"one".into(), &"stopped".into(), &4.into())
+    );
+    place.sandbox("discard", ["one", "nobody"]).run().fails().err_has("there is no box nobody");
+    place.sandbox("discard", ["one", "two"]).run().ok();
+    place.sandbox("list", ["-q"]).run().ok().stdout("");
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
+    place.sandbox("diff", ["one"]).run().fails().err_has("there is no box one");
+}
+
+#[test]
+fn a_box_in_use_is_used_by_one_alone() {
+    let place = Place::new();
+    let mut running = place.script("echo ready; cat").spawn_on(std::process::Stdio::piped());
+    running.until_stdout("ready");
+    let list = place.sandbox("list", ["--format", "json"]).run().json();
+    assert_eq!(list[0]["status"], "running");
+    for (command, words) in [("run", vec!["--name", "b", "true"]), ("diff", vec!["b"]), ("discard", vec!["b"])] {
+        place.sandbox(command, words).run().fails().err_has("the box b is in use");
+    }
+    place.sandbox("run", ["--name", "other", "true"]).run().ok();
+    running.signal(Signal::TERM);
+    running.wait().code(143);
+    place.sandbox("discard", ["b"]).run().ok();
+}
+
+#[test]
+fn a_killed_run_ends_its_program_and_the_box_goes_on() {
+    let place = Place::new();
+    let mut running = place.script("echo 1 >first; echo ready; exec sleep 54321").spawn();
+    running.until_stdout("ready");
+    running.signal(Signal::KILL);
+    running.wait().code(137);
+    until("the program has ended", || {
+        TestCommand::new(["pgrep", "-f", "^sleep 54321$"]).run().out().is_empty().then_some(())
+    });
+    // Until the last process of the namespace is gone the lock may still be held by nobody else.
+    place.script("cat first").run().ok().stdout("1");
+    let list: Value = place.sandbox("list", ["--format", "json"]).run().json();
+    assert!(list[0]["runs"][0]["ended"].is_null() && list[0]["runs"][1]["exit_code"] == 0, "{list}");
+}
+
+#[test]
+fn a_deep_tree_with_forbidden_folders_is_discarded() {
+    let place = Place::new();
+    place
+        .python(
+            "import os
+for _ in range(1500):
+    os.mkdir('deep'); os.mkdir('closed', 0); os.chdir('deep')
+os.symlink('/etc', 'link')",
+        )
+        .run()
+        .ok();
+    assert!(place.sandbox("diff", ["b"]).run().ok().out().lines().last().unwrap().starts_with("3001 added"));
+    place.sandbox("discard", ["b"]).run().ok();
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
+    assert!(std::path::Path::new("/etc/passwd").exists());
+}
+
+#[test]
+fn a_store_that_others_may_read_is_refused() {
+    let place = Place::new();
+    std::fs::create_dir(place.store()).unwrap();
+    place.script("true").run().code(125).err_has("not yours alone");
+}

@@ -1,0 +1,198 @@
+//! What a hostile program tries, as root inside.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixListener;
+
+use crate::place::Place;
+use crate::util::{TestCommand, runtime};
+
+#[test]
+fn nothing_can_be_mounted_or_unmounted() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    for attempt in [
+        "mount -t tmpfs t /mnt",
+        "umount -l /proc",
+        &format!("umount -l {store}"),
+        "mount -o remount,rw /sys",
+        "mount -t cgroup2 c /mnt",
+        "unshare -m true",
+        "unshare -Ur true",
+        "unshare -Urm mount -t tmpfs t /mnt",
+    ] {
+        place.script(&format!("if {attempt} 2>/dev/null; then echo it worked; fi")).run().ok().stdout("");
+    }
+}
+
+#[test]
+fn the_kernels_own_files_cannot_be_written() {
+    let place = Place::new();
+    place
+        .python(
+            r"
+import os
+for path in ['/proc/sys/kernel/hostname', '/proc/sys/kernel/core_pattern', '/proc/sysrq-trigger', '/proc/mtrr',
+             '/sys/kernel/mm/ksm/run', '/sys/kernel/uevent_helper', '/sys/power/state', '/proc/sys/user/max_user_namespaces',
+             '/sys/fs/cgroup/cgroup.procs', '/sys/fs/cgroup/unified/cgroup.procs', '/sys/fs/cgroup/memory/tasks']:
+    if os.path.exists(path):
+        try:
+            os.close(os.open(path, os.O_WRONLY))
+        except OSError:
+            pass
+        else:
+            print('open for writing:', path)
+",
+        )
+        .run()
+        .ok()
+        .stdout("");
+}
+
+#[test]
+fn devices_of_the_host_keep_their_modes_and_disks_are_not_there() {
+    let place = Place::new();
+    let mode = |path: &str| std::fs::metadata(path).unwrap().permissions().mode();
+    let before = mode("/dev/null");
+    let script = "for i in null zero full random urandom tty; do chmod 600 /dev/$i 2>/dev/null && echo changed; done
+                  echo x >/dev/null; head -c 3 /dev/zero | wc -c; ls /dev | sort | tr '\n' ' '
+                  mknod disk b 8 0 2>/dev/null && echo made; true";
+    let listing = "full mqueue null ptmx pts random shm stderr stdin stdout tty urandom zero";
+    let out = place.script(script).run();
+    out.ok().out_has("3").out_lacks("changed").out_lacks("made");
+    assert_eq!(out.lines()[1].replace("core ", "").trim(), format!("fd {listing}"));
+    assert_eq!(mode("/dev/null"), before);
+}
+
+#[test]
+fn a_device_node_among_the_hosts_files_cannot_be_opened() {
+    let place = Place::new();
+    TestCommand::shell("mknod zero c 1 5; chmod 666 zero", [""]).cwd(place.host()).run().ok();
+    place.script("head -c 1 zero 2>/dev/null && echo read; true").run().ok().stdout("");
+}
+
+#[test]
+fn processes_of_the_host_are_out_of_reach_and_the_first_one_is_closed() {
+    let place = Place::new();
+    let script = "ls /proc | grep -c '^[0-9]'
+                  for i in exe root cwd fd/0 ns/mnt environ maps mem; do
+                      if cat /proc/1/$i >/dev/null 2>&1 || readlink /proc/1/$i >/dev/null 2>&1; then echo open $i; fi
+                  done
+                  for i in /proc/1/fd/*; do if readlink $i; then echo open $i; fi; done; true";
+    let out = place.script(script).run();
+    out.ok().out_lacks("open");
+    assert!(out.lines()[0].parse::<u32>().unwrap() < 8, "{out}");
+}
+
+#[test]
+fn no_descriptor_of_the_host_leaks() {
+    let place = Place::new();
+    // A folder of the host, open in the caller.
+    let around = "exec 9</ 8<\"$0\"; exec \"$@\"";
+    let out = place.script("ls /proc/self/fd").by(["sh", "-ec", around, "/etc/passwd"]).run();
+    // Its own streams, and the one by which ls reads that folder.
+    out.ok().stdout("0\n1\n2\n3");
+}
+
+#[test]
+fn a_file_opened_for_reading_cannot_be_opened_for_writing() {
+    let place = Place::new();
+    std::fs::write(place.host().join("input"), "precious").unwrap();
+    let program = "import os, sys
+print(sys.stdin.read())
+for action in (lambda: os.open('/proc/self/fd/0', os.O_WRONLY | os.O_TRUNC), lambda: os.fchmod(0, 0o777), lambda: os.fchown(0, 1, 1)):
+    try: action()
+    except OSError: pass
+    else: print('it worked')";
+    let command = place.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", program]);
+    let before = place.picture();
+    let out = command.by(["sh", "-c", "exec \"$@\" <input", "sh"]).run();
+    out.ok().stdout("precious");
+    assert_eq!(place.picture(), before);
+}
+
+#[test]
+fn what_was_read_already_is_not_read_again() {
+    let place = Place::new();
+    std::fs::write(place.host().join("input"), "first\nsecond\n").unwrap();
+    let command = place.sandbox("run", ["--name", "b", "cat"]);
+    command
+        .by(["sh", "-c", "read line; exec \"$@\"", "sh"])
+        .by(["sh", "-c", "exec \"$@\" <input", "sh"])
+        .run()
+        .ok()
+        .stdout("second");
+}
+
+#[test]
+fn the_null_device_as_a_stream_keeps_its_mode() {
+    let place = Place::new();
+    let program = "import os\ntry: os.fchmod(0, 0o600)\nexcept OSError: print('refused')";
+    let command = place.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", program]);
+    command.by(["sh", "-c", "exec \"$@\" </dev/null", "sh"]).run().ok().stdout("refused");
+}
+
+#[test]
+fn a_folder_is_no_stream() {
+    let place = Place::new();
+    let command = place.sandbox("run", ["--name", "b", "true"]);
+    command.by(["sh", "-c", "exec \"$@\" </", "sh"]).run().code(125).err_has("standard input is a folder");
+}
+
+#[test]
+fn sockets_of_the_host_are_reached_only_when_allowed() {
+    let place = Place::new();
+    let path = place.path("control");
+    let listener = UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let program = "import socket, sys
+s = socket.socket(socket.AF_UNIX)
+try: s.connect(sys.argv[1])
+except OSError as error: print(error.strerror)
+else: print('connected')";
+    let connect = |flags: &[&str]| {
+        let mut words: Vec<&str> = ["--name", "b"].into_iter().chain(flags.iter().copied()).collect();
+        words.extend(["/usr/bin/python3", "-c", program, &path]);
+        place.sandbox("run", words).run()
+    };
+    connect(&[]).ok().stdout("Connection refused");
+    connect(&["--allow-socket", &path]).ok().stdout("connected");
+    listener.accept().unwrap();
+    connect(&["--allow-socket", "/etc/passwd"]).code(125).err_has("this is no socket");
+    // What it makes itself, it reaches.
+    place.python("import socket\na = socket.socket(socket.AF_UNIX); a.bind('own'); a.listen()\nsocket.socket(socket.AF_UNIX).connect('own')").run().ok();
+}
+
+#[test]
+fn a_named_pipe_of_the_host_leads_nowhere() {
+    let place = Place::new();
+    TestCommand::shell("mkfifo pipe", [""]).cwd(place.host()).run().ok();
+    // Whoever reads on the host sees nothing of what is written inside.
+    let flags = rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::NONBLOCK;
+    let reader = rustix::fs::open(place.path("pipe"), flags, rustix::fs::Mode::empty()).unwrap();
+    place.python("import os\nfd = os.open('pipe', os.O_RDWR)\nos.write(fd, b'order')").run().ok();
+    assert_eq!(rustix::io::read(&reader, &mut [0; 8]).unwrap(), 0);
+}
+
+#[test]
+fn the_program_cannot_type_on_the_callers_terminal() {
+    let place = Place::new();
+    let (mut terminal, slave) = crate::util::tty::Terminal::open();
+    let program = "import fcntl, termios
+for letter in b'touch typed':
+    try: fcntl.ioctl(0, termios.TIOCSTI, bytes([letter]))
+    except OSError: pass
+print('tried')";
+    // Standard output is no terminal, so the caller's own is what the program has as its input.
+    let command = place.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", program]);
+    let out = command.spawn_on(slave.try_clone().unwrap().into()).wait();
+    out.ok().stdout("tried");
+    assert!(!terminal.seen().contains("touch"), "{}", terminal.seen());
+}
+
+#[test]
+fn the_second_program_is_missed_by_name() {
+    let place = Place::new();
+    let copy = place.path("myrt");
+    crate::util::command::copy_executable(runtime().as_ref(), copy.as_ref());
+    TestCommand::new([&copy, "sandbox", "list"]).run().fails().err_has("there is no myrt-sandbox beside this program");
+}

@@ -1,0 +1,26 @@
+//! `myrt sandbox`, as a person uses it: each test runs real programs in a box on a folder of the host that is its own, and
+//! looks at the host afterwards.
+//!
+//! | file | subject |
+//! |---|---|
+//! | `place.rs` | a store and a folder of the host for one test |
+//! | `run.rs` | what a program in a box sees and leaves: files, streams, user, exit code, signals, terminal |
+//! | `changes.rs` | `diff`: every kind of change, odd names |
+//! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
+//! | `mounts.rs` | hosts with mounts below `/`, each kind |
+//! | `confined.rs` | what a hostile program tries |
+//! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
+//!
+//! All need root.
+#![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+
+mod boxes;
+mod changes;
+mod confined;
+mod mounts;
+mod packages;
+mod place;
+mod run;
+#[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
+#[path = "../util/mod.rs"]
+mod util;

@@ -1,0 +1,75 @@
+//! Hosts with mounts below `/`: each is made in a mount namespace of its own.
+
+use crate::place::Place;
+use crate::util::TestCommand;
+
+/// Runs `script` in a box on a host where `mounts` was run first, in the host's folder.
+fn on_a_host_with(place: &Place, mounts: &str, script: &str, after: &str) -> crate::util::command::Output {
+    let inner = place.script(script);
+    let around = format!("{mounts}\n\"$@\" || exit $?\n{after}");
+    inner.by(["unshare", "-m", "sh", "-ec", &around, "sh"]).run()
+}
+
+#[test]
+fn every_writable_filesystem_below_the_root_has_its_changes_kept_apart() {
+    let place = Place::new();
+    let mounts = "mkdir a; mount -t tmpfs t a; mkdir a/b; mount -t tmpfs t a/b; echo one >a/f; echo two >a/b/f; mkdir 'a/with, comma:x'
+                  mount -t tmpfs t 'a/with, comma:x'; echo three >'a/with, comma:x/f'";
+    let script = "cat a/f a/b/f a/with*/f; echo more >>a/f; rm a/b/f; echo new >'a/with, comma:x/g'; ls a/b; cat a/f";
+    let after = "cat a/f a/b/f; ls a/with*; umount -R a; rmdir a";
+    let out = on_a_host_with(&place, mounts, script, after);
+    out.ok().stdout("one\ntwo\nthree\none\nmore\none\ntwo\nf");
+}
+
+#[test]
+fn the_changes_of_a_mounted_filesystem_are_told() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    let mounts = "mkdir a; mount -t tmpfs t a; echo one >a/f; echo two >a/g";
+    let after = format!("{} sandbox diff --store {store} b; umount a; rmdir a", crate::util::runtime());
+    let out = on_a_host_with(&place, mounts, "rm a/f; chmod 600 a/g; mkdir a/h", &after);
+    let host = place.path("a");
+    out.ok().stdout(&format!("D {host}/f\nM {host}/g  mode 644 to 600\nA {host}/h/\n1 added, 1 modified, 1 deleted"));
+}
+
+#[test]
+fn what_is_read_only_on_the_host_is_read_only_inside() {
+    let place = Place::new();
+    let mounts = "mkdir a b; mount -t tmpfs t a; echo x >a/f; mount -o remount,ro a; mount --bind a b
+                  mkdir c; mount -t tmpfs t c; echo x >c/f; mount -o remount,bind,ro c";
+    let script = "cat a/f b/f c/f; for i in a b c; do touch $i/g 2>/dev/null && echo written; done; true";
+    on_a_host_with(&place, mounts, script, "umount a b c").ok().stdout("x\nx\nx");
+}
+
+#[test]
+fn what_was_mounted_over_is_not_seen() {
+    let place = Place::new();
+    let mounts = "mkdir -p a/b; mount -t tmpfs t a/b; echo hidden >a/b/f; mount -t tmpfs t a; echo seen >a/f
+                  mkdir c; mount -t tmpfs t c; echo first >c/f; mount -t tmpfs t c; echo second >c/f";
+    on_a_host_with(&place, mounts, "find a c -type f | sort | xargs cat", "true").ok().stdout("seen\nsecond");
+}
+
+#[test]
+fn flags_of_the_hosts_mounts_hold_inside() {
+    let place = Place::new();
+    let mounts = "mkdir a; mount -t tmpfs -o nosuid,noexec t a; cp /bin/true a/true";
+    let script = "a/true && echo ran; grep \" $PWD/a \" /proc/self/mountinfo | cut -d' ' -f6";
+    let out = on_a_host_with(&place, mounts, script, "true");
+    out.ok().out_lacks("ran").out_has("nosuid").out_has("nodev").out_has("noexec");
+}
+
+#[test]
+fn the_store_is_hidden_inside() {
+    let place = Place::new();
+    place.script(&format!("ls -A {}", place.store().display())).run().ok().stdout("");
+}
+
+#[test]
+fn another_filesystem_at_the_same_place_is_not_given_the_changes() {
+    let place = Place::new();
+    let tmpfs = "mkdir -p a; mount -t tmpfs t a; echo one >a/f";
+    on_a_host_with(&place, tmpfs, "echo x >a/f", "true").ok();
+    let other = "mkdir -p a; mount -t ramfs t a; echo two >a/f";
+    on_a_host_with(&place, other, "cat a/f", "true").code(125).err_has("but now ramfs is mounted there");
+    TestCommand::shell("rmdir a", [""]).cwd(place.host()).run().ok();
+}

@@ -1,0 +1,102 @@
+//! Installers, each with a package made here: none needs a network.
+
+use crate::place::Place;
+use crate::util::TestCommand;
+
+/// A Debian package whose script makes a user and gives it a folder.
+const PACKAGE: &str = "
+mkdir -p p/DEBIAN p/usr/bin p/etc
+printf 'Package: myrt-probe\\nVersion: 1\\nArchitecture: all\\nMaintainer: nobody <nobody@example.org>\\nDescription: probe\\n' >p/DEBIAN/control
+printf '/etc/myrt-probe.conf\\n' >p/DEBIAN/conffiles
+printf '#!/bin/sh\\nset -e\\nuseradd --system --create-home --home-dir /var/lib/myrt-probe myrt-probe\\nchown myrt-probe: /etc/myrt-probe.conf\\n' >p/DEBIAN/postinst
+chmod 755 p/DEBIAN/postinst
+printf '#!/bin/sh\\necho probe says hello\\n' >p/usr/bin/myrt-probe
+chmod 4755 p/usr/bin/myrt-probe
+echo key=value >p/etc/myrt-probe.conf
+dpkg-deb --root-owner-group --build p probe.deb >/dev/null
+rm -r p";
+
+fn make_package(place: &Place) {
+    TestCommand::shell(PACKAGE, [""]).cwd(place.host()).run().ok();
+}
+
+fn check_installed(place: &Place) {
+    let script = "myrt-probe; stat -c '%U %a' /etc/myrt-probe.conf; stat -c %a /usr/bin/myrt-probe; id -un myrt-probe; su myrt-probe -s /bin/sh -c 'id -un; cd; pwd; touch mine'";
+    place
+        .script(script)
+        .run()
+        .ok()
+        .stdout("probe says hello\nmyrt-probe 644\n4755\nmyrt-probe\nmyrt-probe\n/var/lib/myrt-probe");
+    assert!(!std::path::Path::new("/usr/bin/myrt-probe").exists());
+    TestCommand::new(["id", "myrt-probe"]).run().fails();
+    let diff = place.sandbox("diff", ["b"]).run();
+    diff.ok().out_has("A /usr/bin/myrt-probe  ").out_has("M /etc/passwd  content").out_has("A /var/lib/myrt-probe/\n");
+}
+
+#[test]
+fn dpkg_installs_and_removes() {
+    let place = Place::new();
+    make_package(&place);
+    place.script("dpkg -i probe.deb").run().ok();
+    check_installed(&place);
+    place
+        .script("dpkg --purge myrt-probe; userdel -r myrt-probe 2>/dev/null; ! test -e /usr/bin/myrt-probe")
+        .run()
+        .ok();
+    place.sandbox("diff", ["b"]).run().ok().out_lacks("A /usr/bin/myrt-probe");
+}
+
+#[test]
+fn apt_installs() {
+    let place = Place::new();
+    make_package(&place);
+    place.script("apt-get install -y ./probe.deb").env("DEBIAN_FRONTEND", "noninteractive").run().ok();
+    check_installed(&place);
+}
+
+#[test]
+fn useradd_adds_a_user_who_can_be_become() {
+    let place = Place::new();
+    place
+        .script("useradd --create-home myrt-probe-user; su myrt-probe-user -c 'id -un; test -w ~'")
+        .run()
+        .ok()
+        .stdout("myrt-probe-user");
+    TestCommand::new(["id", "myrt-probe-user"]).run().fails();
+}
+
+#[test]
+fn make_installs() {
+    let place = Place::new();
+    std::fs::write(place.host().join("probe.c"), "int main(void) { return 42; }\n").unwrap();
+    let rules = "install: probe\n\tinstall -D -m 755 probe /usr/local/bin/myrt-probe\n\tldconfig\nprobe: probe.c\n\tcc -o probe probe.c\n";
+    std::fs::write(place.host().join("Makefile"), rules).unwrap();
+    place.script("make install").run().ok();
+    place.script("myrt-probe").run().code(42);
+    assert!(!std::path::Path::new("/usr/local/bin/myrt-probe").exists());
+    assert!(!place.host().join("probe").exists());
+}
+
+#[test]
+fn pip_installs() {
+    let place = Place::new();
+    let folder = place.host().join("probe");
+    std::fs::create_dir_all(&folder).unwrap();
+    // A wheel needs no builder from the network.
+    let make = "import zipfile
+with zipfile.ZipFile('myrt_probe-1-py3-none-any.whl', 'w') as wheel:
+    wheel.writestr('myrt_probe.py', 'word = \"probe\"\\n')
+    wheel.writestr('myrt_probe-1.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: myrt-probe\\nVersion: 1\\n')
+    wheel.writestr('myrt_probe-1.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
+    wheel.writestr('myrt_probe-1.dist-info/RECORD', '')
+";
+    TestCommand::new(["/usr/bin/python3", "-c", make]).cwd(&folder).run().ok();
+    place
+        .script(
+            "/usr/bin/python3 -m pip install --break-system-packages --no-index --root-user-action=ignore probe/*.whl",
+        )
+        .run()
+        .ok();
+    place.script("/usr/bin/python3 -c 'import myrt_probe; print(myrt_probe.word)'").run().ok().stdout("probe");
+    TestCommand::new(["/usr/bin/python3", "-c", "import myrt_probe"]).run().fails();
+}
