@@ -70,14 +70,13 @@ unit() {
 }
 
 suite() {
-    need_package python3 busybox-static util-linux uidmap iproute2 procps gcc libc6-dev
+    need_package python3 python3-pip busybox-static util-linux uidmap iproute2 procps gcc libc6-dev make
     local program user home
     say "building the black-box suite"
     as_builder cargo build --locked --bins
     as_builder cargo test --locked --test integration --no-run
     program=$(test_program integration)
     cd "$root"
-    need_package make python3-pip
     as_builder cargo test --locked --test sandbox --no-run
     cargo_test "sandboxes" as_root "$(test_program sandbox)"
     cargo_test "black-box suite as root" as_root env ${MYRT_UNDER_TEST:+MYRT_UNDER_TEST="$MYRT_UNDER_TEST"} "$program" --skip vm::
