@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use crate::only_for_myrt;
 use crate::util::config::Edit as _;
-use crate::util::{Bundle, Value, json, until};
+use crate::util::{Bundle, Value, driver, json, until};
 
 fn folder(bundle: &Bundle) -> PathBuf {
     let cgroups = bundle.cgroups();
@@ -38,7 +38,7 @@ fn the_whole_life_cycle_works_and_leaves_no_cgroup() {
     bundle.start().ok();
     let pid = bundle.pid().to_string();
     assert!(read(&bundle, "cgroup.procs").lines().any(|line| line == pid));
-    bundle.exec(["grep", "^0::", "/proc/self/cgroup"]).ok().stdout(&format!("0::/myrt-test/{}", bundle.id));
+    bundle.exec(["grep", "^0::", "/proc/self/cgroup"]).ok().stdout(&format!("0::{}", bundle.cgroup()));
     bundle.kill("TERM").ok();
     bundle.until_status("stopped");
     bundle.delete().ok();
@@ -280,7 +280,8 @@ fn no_path_at_all_is_one_made_of_the_id() {
     let bundle = Bundle::on_v2("v2_no_path");
     bundle.args(["grep", "^0::", "/proc/self/cgroup"]).config(|config| config["linux"]["cgroupsPath"] = Value::Null);
     let output = bundle.run();
-    assert!(output.ok().out().trim().ends_with(&format!("/{}", bundle.id)), "{output}");
+    let last = if driver::is_systemd() { format!("/myrt-{}.scope", bundle.id) } else { format!("/{}", bundle.id) };
+    assert!(output.ok().out().trim().ends_with(&last), "{output}");
 }
 
 #[test]

@@ -228,10 +228,10 @@ fn a_user_that_is_not_mapped_is_refused() {
 fn a_cgroup_namespace_hides_the_path_above() {
     let bundle = Bundle::busybox("cgroup_ns");
     bundle.args(["cat", "/proc/self/cgroup"]);
-    bundle.run().ok().out_has(&format!("/myrt-test/{}", bundle.id));
+    bundle.run().ok().out_has(&bundle.cgroup());
     bundle.config(|config| config.namespace("cgroup"));
     let output = bundle.run();
-    output.ok().out_lacks("myrt-test");
+    output.ok().out_lacks(&bundle.id);
     assert!(output.lines().iter().all(|line| line.ends_with(":/")), "{output}");
 }
 

@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use crate::only_for_myrt;
 use crate::util::config::Edit as _;
 use crate::util::tty::{FdSocket, Terminal};
 use crate::util::user::Ordinary;
 use crate::util::{Bundle, json};
+use crate::{only_for_cgroupfs, only_for_myrt};
 
 /// Whether user namespaces may be made by an ordinary user here.
 fn user_or_say() -> Option<Ordinary> {
@@ -101,6 +101,7 @@ fn groups_cannot_be_given_with_one_id() {
 #[test]
 fn a_missing_cgroup_right_is_one_warning_and_no_obstacle() {
     only_for_myrt!(ROOTLESS_CGROUP);
+    only_for_cgroupfs!(NO_RIGHT);
     let Some(user) = user_or_say() else { return };
     let bundle = Bundle::rootless("rl_cgroup", &user, false);
     bundle.args(["echo", "ran"]).config(|config| {

@@ -274,18 +274,14 @@ impl Cgroup {
     /// for. Nothing to do with the other drivers. The record is corrected, so it has to be saved again.
     ///
     /// # Errors
-    /// Where systemd refuses, or a limit cannot be had. The unit is gone again then, but not the child.
+    /// Where systemd refuses, or a limit cannot be had. The unit is the caller's to remove, once the child is killed: to stop
+    /// it before would wait for the child, which ignores systemd's signal as every process 1 does.
     pub fn adopt(&mut self, pid: i32, resources: &Resources) -> Result<()> {
         if !self.needs_adoption() {
             return Ok(());
         }
         systemd::start(&mut self.record, resources, pid)?;
-        let result = self.furnish(pid, resources);
-        if let (Err(_), Some(unit)) = (&result, &self.record.unit) {
-            // The first error says more than a second one would.
-            drop(systemd::stop(unit));
-        }
-        result
+        self.furnish(pid, resources)
     }
 
     /// Makes what systemd leaves out: hierarchies that it does not manage, exact limits, devices.
@@ -295,6 +291,10 @@ impl Cgroup {
             let folder = tree.folder();
             if !file::exists(&folder) {
                 make::folder(tree, &mut made)?;
+            }
+            if tree.is_v2() {
+                // systemd passes on the controllers that it has properties for, and not hugetlb, rdma and misc.
+                make::controllers(tree);
             }
         }
         let writes = limits::writes(resources, &self.record)?;

@@ -72,8 +72,13 @@ impl UnitPath {
     /// Where the form is another one, or the slice's name is none.
     pub(super) fn of(path: Option<&str>, id: &str, rootless: bool) -> Result<Self> {
         let default = if rootless { "user.slice" } else { "system.slice" };
+        let escaped;
         let (slice, prefix, name) = match path.filter(|path| !path.is_empty()) {
-            None => (default, "myrt", id),
+            None => {
+                // The only letter of an id that a unit's name may not have (systemd-escape(1)).
+                escaped = id.replace('+', "\\x2b");
+                (default, "myrt", escaped.as_str())
+            }
             Some(path) => {
                 let mut parts = path.split(':');
                 match (parts.next(), parts.next(), parts.next(), parts.next()) {
@@ -94,9 +99,7 @@ impl UnitPath {
             bail!("linux.cgroupsPath: a container is a scope, not the slice {name:?}");
         }
         let name = if prefix.is_empty() { format!("{name}.scope") } else { format!("{prefix}-{name}.scope") };
-        if name.contains('/') {
-            bail!("linux.cgroupsPath: a unit's name has no slash: {name:?}");
-        }
+        check_name(&name)?;
         Ok(Self { slice: slice.to_owned(), name })
     }
 
@@ -109,10 +112,21 @@ impl UnitPath {
     }
 }
 
+/// Checks what systemd would refuse later (systemd.unit(5)): the letters of a unit's name, and its length.
+fn check_name(name: &str) -> Result<()> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b":-_.\\".contains(&byte);
+    if name.bytes().all(plain) && name.len() < 256 {
+        return Ok(());
+    }
+    Err(Error::new(format!("linux.cgroupsPath: {name:?} is no name for a unit of systemd"))
+        .hint("a name has at most 255 letters, digits and : - _ . \\; `systemd-escape TEXT` makes one of any text"))
+}
+
 /// The cgroup of a slice: each dash nests it one deeper, so `a-b.slice` is `/a.slice/a-b.slice` (systemd.slice(5)).
 fn slice_path(slice: &str) -> Result<String> {
     let wrong = || Error::new(format!("linux.cgroupsPath: {slice:?} is no name of a slice, such as system.slice"));
     let stem = slice.strip_suffix(".slice").filter(|stem| !stem.is_empty() && !stem.contains('/')).ok_or_else(wrong)?;
+    check_name(slice)?;
     if stem == "-" {
         return Ok("/".to_owned());
     }
@@ -159,6 +173,7 @@ mod tests {
             (Some("a-b-c.slice:cri:x"), false, "/a.slice/a-b.slice/a-b-c.slice/cri-x.scope"),
             (Some(":p:n"), true, "/user.slice/p-n.scope"),
             (Some("-.slice::n"), false, "/n.scope"),
+            (Some("system.slice:p:a\\x2fb"), false, "/system.slice/p-a\\x2fb.scope"),
         ];
         for (path, rootless, expected) in rows {
             assert_eq!(UnitPath::of(path, "c1", rootless).unwrap().cgroup().unwrap(), expected, "{path:?}");
@@ -168,6 +183,19 @@ mod tests {
         {
             assert!(UnitPath::of(Some(path), "c1", false).is_err(), "{path:?}");
         }
+    }
+
+    #[test]
+    fn a_unit_has_a_name_that_systemd_takes() {
+        assert_eq!(UnitPath::of(None, "a+b_c.d", false).unwrap().name, "myrt-a\\x2bb_c.d.scope");
+        let long = format!("system.slice:p:{}", "x".repeat(255));
+        for path in
+            ["system.slice:p:a b", "system.slice:p:a@b", "system.slice:p:%n", "system.slice:p:\u{e4}", "a b.slice:p:c"]
+        {
+            let refused = UnitPath::of(Some(path), "c1", false).unwrap_err();
+            assert!(refused.to_string().starts_with("linux.cgroupsPath:"), "{refused}");
+        }
+        assert!(UnitPath::of(Some(&long), "c1", false).is_err());
     }
 
     #[test]

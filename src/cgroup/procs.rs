@@ -32,6 +32,8 @@ pub(super) fn kill(record: &Record, signal: Signal) -> Result<()> {
         match file::write(&tree.folder(), "cgroup.kill", "1") {
             // Killed, but a process in a frozen v1 cgroup does not get to die.
             Ok(()) => return if v1_frozen(record)? { set_frozen(record, false) } else { Ok(()) },
+            // Removed while it was opened: systemd takes down a scope that has become empty by itself.
+            Err(Errno::NODEV) => return Ok(()),
             Err(Errno::NOENT) if !file::exists(&tree.folder()) => return Ok(()),
             Err(Errno::NOENT) => {}
             Err(errno) => return Err(errno).context(|| format!("write 1 to {}/cgroup.kill", tree.folder().display())),

@@ -11,7 +11,8 @@ use super::file;
 use super::layout::{Hierarchy, Kind, Layout};
 use super::path::{Place, UnitPath, join, parent};
 use super::systemd::annotations;
-use crate::error::Result;
+use super::systemd::identity::outer_uid;
+use crate::error::{Error, Result};
 
 /// Who makes a container's cgroup.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -168,6 +169,22 @@ impl Record {
         Ok(Self { trees, unit: Some(unit), ..base })
     }
 
+    /// Refuses a unit in which somebody lives already. Asked before anything is saved: taking down a container whose state
+    /// names a unit stops that unit, whosever it is.
+    ///
+    /// # Errors
+    /// Where processes live in it.
+    pub fn check_free(&self) -> Result<()> {
+        let Some(unit) = &self.unit else { return Ok(()) };
+        for tree in &self.trees {
+            if super::tree::pids(&tree.folder()).is_ok_and(|pids| !pids.is_empty()) {
+                return Err(Error::new(format!("the unit {} runs already", unit.name))
+                    .hint("another container uses it: choose another linux.cgroupsPath, or end that one"));
+            }
+        }
+        Ok(())
+    }
+
     /// The container's cgroup in each hierarchy.
     pub fn trees(&self) -> &[Tree] {
         &self.trees
@@ -219,7 +236,7 @@ fn manager_of(own: &str) -> String {
         let end = own[start + 1..].find('/').map_or(own.len(), |length| start + 1 + length);
         return own[..end].to_owned();
     }
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = outer_uid();
     format!("/user.slice/user-{uid}.slice/user@{uid}.service")
 }
 

@@ -72,6 +72,7 @@ impl<'a> Launch<'a> {
             annotations: &plan.annotations,
             rootless: options.rootless,
         })?;
+        record.check_free()?;
         let state = State::new(id.as_str(), plan, record)?;
         let made = Made { folder: store.reserve(id)?, state, hooks_ran: false, kept: false };
         // First the state: whatever is killed from here on can be listed and deleted.

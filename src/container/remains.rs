@@ -40,7 +40,7 @@ pub fn take_down(folder: &Folder, state: &State) -> Result<()> {
 /// # Errors
 /// Where something cannot be removed; it stays listed then.
 pub fn remove_without_state(folder: &Folder, id: &ContainerId) -> Result<()> {
-    if let Some(record) = cgroup_by_config(folder, id) {
+    for record in cgroups_by_config(folder, id) {
         match Cgroup::open(&record).kill(Signal::KILL) {
             Err(error) if error.errno() != Some(Errno::NOENT) => return Err(error),
             _ => cgroup::remove_record(&record)?,
@@ -49,21 +49,28 @@ pub fn remove_without_state(folder: &Folder, id: &ContainerId) -> Result<()> {
     folder.remove()
 }
 
-/// Where a create with this config.json puts the container, by the cgroupfs driver.
-fn cgroup_by_config(folder: &Folder, id: &ContainerId) -> Option<cgroup::Record> {
-    let config = plan::parse(&folder.config().ok()?, folder.path()).ok()?;
-    let path = config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
-    if path.is_some_and(|path| path.rsplit('/').next() != Some(id.as_str())) {
-        return None;
-    }
-    let request = cgroup::Request {
-        id: id.as_str(),
-        path,
-        driver: cgroup::Driver::Cgroupfs,
-        annotations: &config.annotations,
-        rootless: !rustix::process::geteuid().is_root(),
+/// Where a create with this config.json puts the container, by the driver that the form of the path tells, or by either
+/// where there is no path.
+fn cgroups_by_config(folder: &Folder, id: &ContainerId) -> Vec<cgroup::Record> {
+    let Some(config) = folder.config().ok().and_then(|text| plan::parse(&text, folder.path()).ok()) else {
+        return Vec::new();
     };
-    cgroup::Record::plan(&request).ok()
+    let path = config.linux.cgroups_path.as_deref().filter(|path| !path.is_empty());
+    let plan = |(driver, separator)| {
+        if path.is_some_and(|path| path.rsplit(separator).next() != Some(id.as_str())) {
+            return None;
+        }
+        let request = cgroup::Request {
+            id: id.as_str(),
+            path,
+            driver,
+            annotations: &config.annotations,
+            rootless: !rustix::process::geteuid().is_root(),
+        };
+        // What is not there needs no removal, and systemd no call.
+        cgroup::Record::plan(&request).ok().filter(|record| record.trees().iter().any(|tree| tree.folder().exists()))
+    };
+    [(cgroup::Driver::Cgroupfs, '/'), (cgroup::Driver::Systemd, ':')].into_iter().filter_map(plan).collect()
 }
 
 /// Runs the poststop hooks. The container is gone whatever they say, so a failure is a warning (runtime.md, step 13).

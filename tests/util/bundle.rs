@@ -13,6 +13,7 @@ use super::command::{Output, Running, TestCommand, copy_executable, set_mode, wr
 use rustix::process::geteuid;
 
 use super::config::Edit as _;
+use super::driver::Driver;
 use super::user::Ordinary;
 use super::{assets, config, leftovers, runtime, until};
 
@@ -40,8 +41,10 @@ struct Place {
     prefix: RefCell<Vec<String>>,
     /// A process that holds a mount namespace, and the end of the pipe that it waits on.
     holder: RefCell<Option<(Running, OwnedFd)>>,
-    /// Where `/myrt-test/ID` may be.
+    /// The containers, by which their cgroups and units are found.
     ids: RefCell<Vec<String>>,
+    /// Who makes the cgroups.
+    driver: Cell<Driver>,
     /// Whether Drop asserts.
     strict: Cell<bool>,
 }
@@ -76,7 +79,8 @@ impl Bundle {
     /// 65,536 subordinate ids lie above. Works for root, who becomes that user for each command, and for that user.
     pub fn rootless(name: &str, user: &Ordinary, range: bool) -> Self {
         let place = Place::new(name);
-        let bundle = Self::at(place, name);
+        place.driver.set(Driver { uid: user.uid, ..place.driver.get() });
+        let bundle = Self::at(place.clone(), name);
         bundle.config(|config| {
             config.namespace("user");
             let mut uids = vec![json!({ "containerID": 0, "hostID": user.uid, "size": 1 })];
@@ -88,7 +92,9 @@ impl Bundle {
             }
             config["linux"]["uidMappings"] = uids.into();
             config["linux"]["gidMappings"] = gids.into();
-            config["linux"]["cgroupsPath"] = Value::Null;
+            if !place.driver.get().systemd {
+                config["linux"]["cgroupsPath"] = Value::Null;
+            }
             config["linux"]["resources"] = Value::Null;
             // Group 5, the usual one of terminals, is not mapped with one id alone.
             for mount in config["mounts"].as_array_mut().unwrap() {
@@ -129,7 +135,7 @@ impl Bundle {
         fs::create_dir(&dir).unwrap();
         assets::busybox_rootfs(&dir.join("rootfs"));
         place.ids.borrow_mut().push(id.clone());
-        let config = RefCell::new(config::default(&id, &place.marker));
+        let config = RefCell::new(config::default(&place.driver.get().cgroups_path(&id), &place.marker));
         let bundle = Self { id, dir, config, place };
         bundle.write_config();
         bundle
@@ -238,6 +244,7 @@ impl Bundle {
         TestCommand::new(self.place.prefix.borrow().iter())
             .arg(self.place.runtime.borrow())
             .args(["--root", self.place.root.to_str().unwrap()])
+            .args(self.place.driver.get().flags())
             .args(globals)
             .args(args)
             .env(name, value)
@@ -342,9 +349,27 @@ impl Bundle {
         i32::try_from(self.state()["pid"].as_i64().unwrap()).unwrap()
     }
 
+    /// Makes the container a scope of systemd, and those of further bundles beside it, whatever the suite asks for.
+    pub fn in_scope(self) -> Self {
+        self.place.driver.set(Driver { systemd: true, ..self.place.driver.get() });
+        self.config(|config| config["linux"]["cgroupsPath"] = self.place.driver.get().cgroups_path(&self.id).into());
+        self
+    }
+
+    /// Has another program run each command of the runtime from now on, such as `unshare`; before those that do already.
+    pub fn behind<S: ToString>(&self, argv: impl IntoIterator<Item = S>) -> &Self {
+        self.place.prefix.borrow_mut().splice(0..0, argv.into_iter().map(|arg| arg.to_string()));
+        self
+    }
+
+    /// The path of the container's cgroup, below the root of a hierarchy.
+    pub fn cgroup(&self) -> String {
+        self.place.driver.get().cgroup(&self.id)
+    }
+
     /// The folders of the container's cgroup, in every hierarchy that has one.
     pub fn cgroups(&self) -> Vec<PathBuf> {
-        leftovers::cgroups(&format!("/myrt-test/{}", self.id))
+        leftovers::cgroups(&self.cgroup())
     }
 
     /// Asserts that nothing of this test is left on the host but its bundles.
@@ -371,13 +396,18 @@ impl Place {
             prefix: RefCell::default(),
             holder: RefCell::default(),
             ids: RefCell::default(),
+            driver: Cell::new(Driver::of_the_suite()),
             strict: Cell::new(true),
         })
     }
 
     fn command<'a>(&'a self, args: impl IntoIterator<Item = &'a str>) -> TestCommand {
         let root = self.root.to_str().unwrap();
-        TestCommand::new(self.prefix.borrow().iter()).arg(self.runtime.borrow()).args(["--root", root]).args(args)
+        TestCommand::new(self.prefix.borrow().iter())
+            .arg(self.runtime.borrow())
+            .args(["--root", root])
+            .args(self.driver.get().flags())
+            .args(args)
     }
 
     /// Deletes whatever container there is; a runtime lists one state folder for each.
@@ -396,8 +426,13 @@ impl Place {
         let states: Vec<_> = states.into_iter().filter(|path| path.is_dir()).collect();
         assert!(states.is_empty(), "state left behind: {states:?}");
         for id in self.ids.borrow().iter() {
-            let cgroups = leftovers::cgroups(&format!("/myrt-test/{id}"));
+            let cgroups = leftovers::cgroups(&self.driver.get().cgroup(id));
             assert!(cgroups.is_empty(), "cgroups left behind: {cgroups:?}");
+            if self.driver.get().systemd {
+                // systemd forgets a unit that is gone when it finds the time.
+                let file = self.driver.get().unit_file(id);
+                until(&format!("systemd forgets {}", file.display()), || (!file.exists()).then_some(()));
+            }
         }
         let mounts = leftovers::mounts_below(&self.dir);
         assert!(mounts.is_empty(), "mounts left behind: {mounts:?}");
@@ -437,7 +472,7 @@ impl Place {
     fn sweep(&self) {
         self.holder.take();
         for id in self.ids.borrow().iter() {
-            leftovers::sweep(&self.marker, &format!("/myrt-test/{id}"), &self.dir);
+            leftovers::sweep(&self.marker, &self.driver.get().cgroup(id), &self.dir);
         }
         if leftovers::mounts_below(&self.dir).is_empty() {
             let _ = fs::remove_dir_all(&self.dir);

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// A container of its own in five namespaces, with the usual capabilities, mounts and masks.
-pub fn default(id: &str, marker: &str) -> Value {
+pub fn default(cgroups_path: &str, marker: &str) -> Value {
     let caps = json!([
         "CAP_AUDIT_WRITE",
         "CAP_CHOWN",
@@ -47,7 +47,7 @@ pub fn default(id: &str, marker: &str) -> Value {
               "options": ["nosuid", "noexec", "nodev", "ro"] },
         ],
         "linux": {
-            "cgroupsPath": format!("/myrt-test/{id}"),
+            "cgroupsPath": cgroups_path,
             "resources": { "devices": [{ "allow": false, "access": "rwm" }] },
             "namespaces": [
                 { "type": "pid" }, { "type": "network" }, { "type": "ipc" }, { "type": "uts" }, { "type": "mount" },

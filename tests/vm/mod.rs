@@ -9,21 +9,37 @@
 //! | `controllers_tree.rs` | the folders: controllers passed on, parents, children, removal, being born inside |
 //! | `update.rs` | each limit changed while the container runs, and what a failed update leaves |
 //! | `oom.rs` | running out of memory: who dies, who is told |
+//! | `systemd.rs` | scopes and slices, their properties, names, what happens to them from outside |
+//! | `buses.rs` | by which bus systemd is reached, and what is said where there is none |
+//! | `session.rs` | an ordinary user's own systemd, and root of a user namespace who asks it |
+//! | `delegation.rs` | delegated controllers, and cgroups that are a container's own |
+//! | `apparmor.rs` | profiles entered and enforced |
+//! | `fallbacks.rs` | newer features that Linux 6.1 lacks |
 //! | `events.rs` | statistics against the files they come from, pressure |
 
+mod apparmor;
+mod buses;
 mod controllers;
 mod controllers_bite;
 mod controllers_io;
 mod controllers_tree;
+mod delegation;
 mod events;
+mod fallbacks;
 mod oom;
+mod session;
+mod systemd;
 mod update;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::util::{Bundle, Value};
+use crate::util::user::Ordinary;
+use crate::util::{Bundle, TestCommand, Value};
+
+/// The ordinary user of the machine, who has a lingering session with delegated controllers.
+const USER: u32 = 1000;
 
 /// The v2 tree.
 const ROOT: &str = "/sys/fs/cgroup";
@@ -63,7 +79,7 @@ pub fn set(bundle: &Bundle, resources: Value) {
 
 /// The folder of the container's cgroup.
 pub fn folder(bundle: &Bundle) -> PathBuf {
-    Path::new(ROOT).join("myrt-test").join(&bundle.id)
+    Path::new(ROOT).join(bundle.cgroup().trim_start_matches('/'))
 }
 
 /// A file of a folder, without the white space at its end.
@@ -113,3 +129,52 @@ pub fn update_json(bundle: &Bundle, resources: &Value) -> crate::util::command::
 
 /// Megabytes.
 pub const MB: u64 = 1 << 20;
+
+/// A bundle as root whose container is a scope.
+fn scope(name: &str) -> Bundle {
+    bundle(name).in_scope()
+}
+
+/// The ordinary user; each command of theirs is a scope of their own manager, with delegated controllers.
+fn user() -> Ordinary {
+    let run = format!("/run/user/{USER}");
+    let mut prefix = as_user();
+    prefix.extend(["systemd-run", "--user", "--scope", "--quiet", "--property=Delegate=yes", "--"].map(str::to_owned));
+    assert!(Path::new(&run).exists());
+    Ordinary { uid: USER, gid: USER, range: Some(100_000), prefix }
+}
+
+/// What runs a command as that user, in the environment of a session and the cgroup of the caller.
+fn as_user() -> Vec<String> {
+    let text = format!(
+        "setpriv --reuid {USER} --regid {USER} --init-groups env XDG_RUNTIME_DIR=/run/user/{USER} \
+         DBUS_SESSION_BUS_ADDRESS=unix:path=/run/user/{USER}/bus HOME=/home/user"
+    );
+    text.split_whitespace().map(str::to_owned).collect()
+}
+
+/// Properties of a unit, as `systemctl show` has them, in the order of `names`.
+#[track_caller]
+fn show(unit: &str, names: &[&str]) -> Vec<String> {
+    shown(&[], unit, names)
+}
+
+/// The same of a unit of the ordinary user's manager.
+#[track_caller]
+fn show_of_user(unit: &str, names: &[&str]) -> Vec<String> {
+    shown(&["--user"], unit, names)
+}
+
+#[track_caller]
+fn shown(flags: &[&str], unit: &str, names: &[&str]) -> Vec<String> {
+    let mut command = TestCommand::new(["systemctl"]).args(flags).args(["show", unit, "--property", &names.join(",")]);
+    if !flags.is_empty() {
+        command = command.by(as_user());
+    }
+    let lines = command.run().ok().lines();
+    let value = |name: &&str| {
+        let found = lines.iter().find_map(|line| line.strip_prefix(&format!("{name}=")));
+        found.unwrap_or_else(|| panic!("{unit} shows no {name}: {lines:?}")).to_owned()
+    };
+    names.iter().map(value).collect()
+}

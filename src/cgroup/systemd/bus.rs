@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
 
+use super::identity;
 use super::private::Private;
 use super::properties::{Property, Value};
 use crate::bail;
@@ -40,16 +41,21 @@ impl Manager {
     pub(super) fn connect(user: bool) -> Result<Self> {
         let mut failures = Vec::new();
         for (address, bus) in addresses(user) {
-            let builder = if bus {
-                Ok(Builder::address(address.as_str()))
-            } else {
-                Private::connect(&address).map(|socket| Builder::socket(socket).p2p()).map_err(zbus::Error::from)
-            };
-            match builder.and_then(|builder| zbus::block_on(builder.method_timeout(PATIENCE).build())) {
-                Ok(connection) => return Ok(Self { connection, bus }),
-                Err(error) => failures.push(format!("{address}: {error}")),
+            for uid in identity::names() {
+                let builder = if bus {
+                    Ok(Builder::address(address.as_str()))
+                } else {
+                    Private::connect(&address).map(|socket| Builder::socket(socket).p2p()).map_err(zbus::Error::from)
+                };
+                let connect =
+                    |builder: Builder<'_>| zbus::block_on(builder.user_id(uid).method_timeout(PATIENCE).build());
+                match builder.and_then(connect) {
+                    Ok(connection) => return Ok(Self { connection, bus }),
+                    Err(error) => failures.push(format!("{address}: {error}")),
+                }
             }
         }
+        failures.dedup();
         let which = if user { "this user's systemd manager" } else { "systemd" };
         Err(Error::new(format!("{which} cannot be reached over D-Bus ({})", failures.join("; "))).hint(if user {
             "log in with a session of systemd (loginctl enable-linger USER keeps its manager running), set XDG_RUNTIME_DIR, \
@@ -183,7 +189,7 @@ fn addresses(user: bool) -> Vec<(String, bool)> {
             variable("DBUS_SYSTEM_BUS_ADDRESS").unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
         return vec![(system, true), ("/run/systemd/private".to_owned(), false)];
     }
-    let uid = rustix::process::geteuid().as_raw();
+    let uid = identity::outer_uid();
     let folder = variable("XDG_RUNTIME_DIR").map_or_else(|| PathBuf::from(format!("/run/user/{uid}")), PathBuf::from);
     let session = variable("DBUS_SESSION_BUS_ADDRESS").unwrap_or_else(|| format!("unix:path={}/bus", folder.display()));
     vec![(session, true), (format!("{}/systemd/private", folder.display()), false)]

@@ -1,10 +1,12 @@
 //! The systemd driver: a container is a transient scope, which systemd makes around its first process.
 //!
-//! `properties` turns limits into the unit's properties, `annotations` reads further ones, both purely; `bus` talks. What systemd has no property for is written
-//! into the scope's cgroup afterwards, and so is everything else, for the exact values: systemd rounds some.
+//! `properties` turns limits into the unit's properties, `annotations` reads further ones, both purely; `bus` talks, as whom
+//! `identity` says. What systemd has no property for is written into the scope's cgroup afterwards, and so is everything
+//! else, for the exact values: systemd rounds some.
 
 pub(super) mod annotations;
 mod bus;
+pub(super) mod identity;
 mod private;
 mod properties;
 

@@ -42,6 +42,8 @@ pub(super) fn of_new_unit(unit: &Unit, r: &Resources, v2: bool, pid: u32) -> Res
         ("Delegate".into(), Value::Bool(true)),
         ("PIDs".into(), Value::Numbers(vec![pid])),
         ("DefaultDependencies".into(), Value::Bool(false)),
+        // One that failed, and whose container was never deleted, is not kept for ever.
+        ("CollectMode".into(), Value::Text("inactive-or-failed".into())),
     ];
     let accounting =
         ["MemoryAccounting", "CPUAccounting", "TasksAccounting", if v2 { "IOAccounting" } else { "BlockIOAccounting" }];
