@@ -3,12 +3,14 @@
 //! A *box* is a folder of the store with what its programs changed: one overlay's upper layer for each filesystem of the
 //! host ([`store`]). A run ([`run()`]) looks at the host's mounts ([`host`]), makes a [`crate::plan::Plan`] whose root is
 //! an overlay of `/` ([`plan`]), and starts it as the engine starts any container. [`changes`] reads the layers
-//! afterwards.
+//! afterwards, [`base`] notes what the host had there, and [`commit`] takes changes over to it.
 //!
 //! What a box wrote is hostile: no name in it is joined to a path, nothing in it is executed, and its layers are read
 //! through mounts of their own that nothing can be written through.
 
+mod base;
 pub mod changes;
+pub mod commit;
 mod host;
 mod layers;
 mod name;
@@ -18,6 +20,7 @@ mod run;
 mod store;
 mod streams;
 pub mod text;
+mod tree;
 
 pub use name::BoxName;
 pub use plan::Network;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::plan::{self, Network, Outline};
 use super::store::{Box, Run, Store};
-use super::{BoxName, host, layers, streams};
+use super::{BoxName, base, commit, host, layers, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
 use crate::error::{Context, Error, Result};
@@ -60,6 +60,9 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
 }
 
 fn in_box(store: &Store, request: &RunRequest, held: &mut Box, sockets: Vec<PathBuf>, terminal: bool) -> Result<u8> {
+    commit::require_finished(held)?;
+    // Of a run that was killed.
+    base::settle(held)?;
     let engine = container::Store::open(Some(held.run_folder()))?;
     // What a killed run has left.
     container::delete(&engine, held.name().id(), true)?;
@@ -84,6 +87,7 @@ fn in_box(store: &Store, request: &RunRequest, held: &mut Box, sockets: Vec<Path
         ended: None,
         exit_code: None,
     });
+    held.record.unsettled = Some(base::now());
     held.save()?;
     streams::confine(terminal)?;
     let options = CreateOptions { driver: Driver::Disabled, ..CreateOptions::default() };
@@ -93,6 +97,7 @@ fn in_box(store: &Store, request: &RunRequest, held: &mut Box, sockets: Vec<Path
         run.exit_code = Some(code);
     }
     held.save()?;
+    base::settle(held)?;
     Ok(code)
 }
 

@@ -20,8 +20,6 @@ use crate::error::{Context, Error, Result};
 const RECORD: &str = "box.json";
 /// The version of that file.
 const VERSION: u32 = 1;
-/// Such a file is small.
-const RECORD_LIMIT: u64 = 16 << 20;
 /// How the folder of a box that is being removed begins; no box is called so.
 const TRASH: &str = ".trash-";
 
@@ -35,6 +33,9 @@ pub struct Record {
     pub unnamed: bool,
     /// One for each filesystem that it ever saw writable.
     pub(super) layers: Vec<Layer>,
+    /// When the run began whose changes have not been noted yet ([`super::base`]).
+    #[serde(default)]
+    pub(super) unsettled: Option<(i64, u32)>,
     /// Its runs, the last one last.
     pub runs: Vec<Run>,
 }
@@ -231,7 +232,14 @@ impl Store {
 
 impl Record {
     fn new(unnamed: bool) -> Self {
-        Self { version: VERSION, created: crate::time::now_seconds(), unnamed, layers: Vec::new(), runs: Vec::new() }
+        Self {
+            version: VERSION,
+            created: crate::time::now_seconds(),
+            unnamed,
+            layers: Vec::new(),
+            unsettled: None,
+            runs: Vec::new(),
+        }
     }
 }
 
@@ -239,6 +247,11 @@ impl Box {
     /// Its name.
     pub fn name(&self) -> &BoxName {
         &self.name
+    }
+
+    /// Its folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Where the engine keeps its state while the box runs.
@@ -256,17 +269,33 @@ impl Box {
     /// # Errors
     /// Where it cannot be written in full; the old one stays.
     pub fn save(&self) -> Result<()> {
-        const NEXT: &str = "box.json.next";
-        let what = || format!("write {:?}", self.path.join(RECORD));
-        let content = serde_json::to_vec(&self.record).map_err(|error| Error::new(format!("{}: {error}", what())))?;
+        self.write_file(RECORD, &self.record)
+    }
+
+    /// Replaces one of the box's own files, by one rename.
+    ///
+    /// # Errors
+    /// Where it cannot be written in full; the old one stays.
+    pub(super) fn write_file(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        let what = || format!("write {:?}", self.path.join(name));
+        let content = serde_json::to_vec(content).map_err(|error| Error::new(format!("{}: {error}", what())))?;
+        let next = format!("{name}.next");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, NEXT, flags, Mode::from(0o600)).context(what)?;
+        let file = rustix::fs::openat(&self.fd, &next, flags, Mode::from(0o600)).context(what)?;
         let mut rest = content.as_slice();
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest).context(what)?;
             rest = &rest[written..];
         }
-        rustix::fs::renameat(&self.fd, NEXT, &self.fd, RECORD).context(what)
+        rustix::fs::renameat(&self.fd, &next, &self.fd, name).context(what)
+    }
+
+    /// Reads one of the box's own files; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be read or understood.
+    pub(super) fn read_file<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Option<T>> {
+        read_file(&self.fd, name, &self.path)
     }
 }
 
@@ -296,21 +325,23 @@ fn open_own(path: &Path) -> Result<OwnedFd> {
 }
 
 fn read_record(fd: &OwnedFd, path: &Path) -> Result<Option<Record>> {
-    let what = || format!("read {:?}", path.join(RECORD));
+    let record: Option<Record> = read_file(fd, RECORD, path)?;
+    if let Some(version) = record.as_ref().map(|record| record.version).filter(|version| *version != VERSION) {
+        bail!("{path:?} was written by another version of myrt ({version} instead of {VERSION})");
+    }
+    Ok(record)
+}
+
+fn read_file<T: for<'a> Deserialize<'a>>(folder: &OwnedFd, name: &str, path: &Path) -> Result<Option<T>> {
+    let what = || format!("read {:?}", path.join(name));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = match rustix::fs::openat(fd, RECORD, flags, Mode::empty()) {
+    let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         other => other.context(what)?,
     };
     let mut content = Vec::new();
-    let mut file = std::fs::File::from(file);
-    std::io::Read::read_to_end(&mut std::io::Read::take(&mut file, RECORD_LIMIT), &mut content).context(what)?;
-    let record: Record =
-        serde_json::from_slice(&content).map_err(|error| Error::new(format!("{}: {error}", what())))?;
-    if record.version != VERSION {
-        bail!("{}: written by another version of myrt ({} instead of {VERSION})", what(), record.version);
-    }
-    Ok(Some(record))
+    std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut content).context(what)?;
+    serde_json::from_slice(&content).map(Some).map_err(|error| Error::new(format!("{}: {error}", what())))
 }
 
 fn default_place() -> Result<PathBuf> {

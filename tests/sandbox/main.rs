@@ -6,6 +6,8 @@
 //! | `place.rs` | a store and a folder of the host for one test |
 //! | `run.rs` | what a program in a box sees and leaves: files, streams, user, exit code, signals, terminal |
 //! | `changes.rs` | `diff`: every kind of change, odd names |
+//! | `commits.rs` | `commit`, `undo`: what comes over, conflicts, failures |
+//! | `kills.rs` | a commit and an undo killed at any moment |
 //! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
 //! | `mounts.rs` | hosts with mounts below `/`, each kind |
 //! | `confined.rs` | what a hostile program tries |
@@ -16,7 +18,9 @@
 
 mod boxes;
 mod changes;
+mod commits;
 mod confined;
+mod kills;
 mod mounts;
 mod packages;
 mod place;

@@ -30,7 +30,10 @@ fn check_installed(place: &Place) {
     assert!(!std::path::Path::new("/usr/bin/myrt-probe").exists());
     TestCommand::new(["id", "myrt-probe"]).run().fails();
     let diff = place.sandbox("diff", ["b"]).run();
-    diff.ok().out_has("A /usr/bin/myrt-probe  ").out_has("M /etc/passwd  content").out_has("A /var/lib/myrt-probe/\n");
+    diff.ok()
+        .out_has("A /usr/bin/myrt-probe  32 B, setuid\n")
+        .out_has("M /etc/passwd  content")
+        .out_has("A /var/lib/myrt-probe/\n");
 }
 
 #[test]

@@ -66,11 +66,36 @@ impl Place {
         document["changes"].as_array().unwrap().iter().filter_map(line).collect()
     }
 
+    /// What [`Place::picture`] shows that a copy has as well: all but inode numbers and times of change.
+    pub fn content(&self) -> String {
+        self.shown(false)
+    }
+
     /// Everything about the host's folder that a program could change: names, kinds, modes, owners, times, attributes,
     /// contents.
     pub fn picture(&self) -> String {
+        self.shown(true)
+    }
+
+    /// [`Place::content`], by a command that is changed first, such as to run in a box.
+    pub fn content_by(&self, change: impl FnOnce(TestCommand) -> TestCommand) -> String {
+        change(self.look(false)).run().ok().out()
+    }
+
+    /// The same command in the box `b`.
+    pub fn wrap(&self, command: TestCommand) -> TestCommand {
+        let store = self.store().to_str().unwrap().to_owned();
+        command.by([runtime(), "sandbox".into(), "run".into(), "--store".into(), store, "--name".into(), "b".into()])
+    }
+
+    fn shown(&self, all: bool) -> String {
+        self.look(all).run().ok().out()
+    }
+
+    fn look(&self, all: bool) -> TestCommand {
         let program = r"
 import hashlib, os, sys
+first = {}
 for folder, folders, files in sorted(os.walk(b'.')):
     for name in [folder] + [os.path.join(folder, name) for name in sorted(files + folders)]:
         s = os.lstat(name)
@@ -78,9 +103,10 @@ for folder, folders, files in sorted(os.walk(b'.')):
         content = b''
         if s.st_mode & 0o170000 == 0o100000: content = hashlib.sha256(open(name, 'rb').read()).hexdigest()
         if s.st_mode & 0o170000 == 0o120000: content = os.readlink(name)
-        print(name, oct(s.st_mode), s.st_uid, s.st_gid, s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino, attributes, content)
+        print(name, oct(s.st_mode), s.st_uid, s.st_gid, s.st_size if s.st_mode & 0o170000 != 0o040000 else 0, s.st_mtime_ns, first.setdefault(s.st_ino, name), attributes, content,
+              (s.st_ctime_ns, s.st_ino) if sys.argv[1] == 'true' else '')
 ";
-        TestCommand::new(["/usr/bin/python3", "-c", program]).cwd(self.host()).run().ok().out()
+        TestCommand::new(["/usr/bin/python3", "-c", program, &all.to_string()]).cwd(self.host())
     }
 }
 

@@ -155,15 +155,21 @@ fn an_unnamed_box_is_asked_about_in_a_terminal() {
     let copy = || slave.try_clone().unwrap().into();
     let start = || place.sandbox("run", ["sh", "-c", "echo >made"]).spawn_with(copy(), copy(), copy(), None);
     let running = start();
-    terminal.until_seen("[k/d/s]");
+    terminal.until_seen("[c/k/d/s]");
     terminal.type_in("s\n");
     terminal.until_seen("/host/made  1 B");
     terminal.type_in("d\n");
     running.wait().ok();
     place.sandbox("list", ["-q"]).run().ok().stdout("");
     let running = start();
-    until("the second question", || (terminal.seen().matches("[k/d/s]").count() == 3).then_some(()));
+    until("the second question", || (terminal.seen().matches("[c/k/d/s]").count() == 3).then_some(()));
     terminal.type_in("keep\n");
     running.wait().ok();
     place.sandbox("list", ["-q"]).run().ok().out_has("box-");
+    assert!(!place.host().join("made").exists());
+    let running = start();
+    until("the fourth question", || (terminal.seen().matches("[c/k/d/s]").count() == 4).then_some(()));
+    terminal.type_in("c\n");
+    running.wait().ok();
+    assert!(place.host().join("made").exists());
 }

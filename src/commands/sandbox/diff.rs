@@ -89,7 +89,7 @@ fn line(change: &Change) -> String {
     let more = match (change.kind, &change.before, &change.after) {
         (Kind::Added, _, Some(after)) => match &after.target {
             Some(target) => format!(" -> {}", text::shown(target)),
-            None if after.kind == FileKind::File => format!("  {}", bytes(after.size)),
+            None if after.kind == FileKind::File => format!("  {}{}", bytes(after.size), rights(after.mode)),
             None => String::new(),
         },
         (Kind::TypeChanged, Some(before), Some(after)) => {
@@ -123,6 +123,15 @@ fn word(kind: FileKind) -> &'static str {
         FileKind::Fifo => "fifo",
         FileKind::Socket => "socket",
         FileKind::CharDevice | FileKind::BlockDevice => "device",
+    }
+}
+
+/// What a new file gives to whoever runs it.
+fn rights(mode: u32) -> &'static str {
+    match mode & 0o6000 {
+        0 => "",
+        0o2000 => ", setgid",
+        _ => ", setuid",
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::{names, store};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::Result;
+use crate::sandbox::commit::require_finished;
 
 crate::args! {
     /// Flags of `sandbox discard`.
@@ -21,7 +22,8 @@ pub const COMMAND: Command = Command {
     about: "Remove boxes and all that they changed",
     words: "NAME [NAME...]",
     details: "
-A box in use is not removed: end its program first.
+A box in use is not removed: end its program first. What was committed stays on the host, and
+cannot be undone any more.
 
 Example:
   sudo myrt sandbox discard try box-3fa1c2",
@@ -34,5 +36,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let store = store(args.store)?;
     // All of them are found before the first is touched.
     let held = names(&parsed)?.iter().map(|name| store.hold(name)).collect::<Result<Vec<_>>>()?;
+    // Half a commit would stay on the host for good.
+    held.iter().try_for_each(require_finished)?;
     held.into_iter().try_for_each(|held| store.remove(held)).map(|()| 0)
 }

@@ -2,11 +2,13 @@
 
 use crate::commands::output;
 use crate::error::{Context, Result};
+use crate::log;
+use crate::sandbox::commit::{self, Outcome, Winner};
 use crate::sandbox::{Ended, Store, changes};
 
 /// Throws it away where nothing was changed; asks in a terminal; keeps it elsewhere. Gives the program's exit code.
 pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
-    let Ended { code, held } = ended;
+    let Ended { code, mut held } = ended;
     if !held.record.unnamed || held.record.runs.len() > 1 {
         return Ok(code);
     }
@@ -22,12 +24,24 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
         return Ok(code);
     }
     loop {
-        output::note(&format!("\nmyrt: {count}. Keep them in the box {name}, discard them, or show them? [k/d/s] "));
+        output::note(&format!(
+            "\nmyrt: {count}. Commit them to the host, keep them in the box {name}, discard them, or show them? [c/k/d/s] "
+        ));
         match answer()?.as_deref() {
             Some("k" | "keep") | None => {
                 output::note(&format!("myrt: kept: `myrt sandbox diff {name}` shows them\n"));
                 return Ok(code);
             }
+            Some("c" | "commit") => match commit::commit(&mut held, &[], Winner::Nobody) {
+                Ok(Outcome::Conflicts(_)) => {
+                    output::note("myrt: the host has changed some of them since: `myrt sandbox commit` lists them\n");
+                }
+                Ok(_) => {
+                    output::note(&format!("myrt: committed: `myrt sandbox undo {name}` takes it back\n"));
+                    return Ok(code);
+                }
+                Err(error) => log::warn(error),
+            },
             Some("d" | "discard") => {
                 store.remove(held)?;
                 return Ok(code);

@@ -1,11 +1,13 @@
 //! `myrt sandbox`: the row that the engine's program shows, and the rows of the program that it becomes, `myrt-sandbox`.
 
+mod commit;
 mod diff;
 mod discard;
 mod finish;
 mod list;
 mod run;
 mod shell;
+mod undo;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -28,6 +30,8 @@ Commands:
   sandbox shell      Run a shell in a box
   sandbox list       List the boxes
   sandbox diff       Show what a box changed
+  sandbox commit     Take changes of a box over to the host
+  sandbox undo       Take the last commit of a box back
   sandbox discard    Remove boxes and all that they changed
 
 `myrt sandbox COMMAND --help` tells more.
@@ -40,7 +44,8 @@ Example:
 };
 
 /// The commands of `myrt-sandbox`.
-pub static ALL: &[Command] = &[run::COMMAND, shell::COMMAND, list::COMMAND, diff::COMMAND, discard::COMMAND];
+pub static ALL: &[Command] =
+    &[run::COMMAND, shell::COMMAND, list::COMMAND, diff::COMMAND, commit::COMMAND, undo::COMMAND, discard::COMMAND];
 
 /// What the second program does: the same command line, understood from the start.
 ///

@@ -9,9 +9,10 @@ use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
 use super::xattrs::{self, Xattrs};
-use super::{Aspect, Change, FileKind, Kind, Meta, walk};
+use super::{Aspect, Change, FileKind, Kind, Meta};
 use crate::bail;
 use crate::error::{Context, Result};
+use crate::sandbox::tree;
 
 /// How much of two files is compared at once.
 const CHUNK: usize = 64 << 10;
@@ -37,7 +38,7 @@ impl<'a> File<'a> {
     }
 
     fn find(folder: BorrowedFd<'a>, name: &'a CStr, layer: bool) -> Result<Option<Self>> {
-        let stat = walk::find(folder, name).context(|| format!("stat {name:?}"))?;
+        let stat = tree::find(folder, name).context(|| format!("stat {name:?}"))?;
         Ok(stat.map(|stat| Self { folder, name, stat, layer }))
     }
 
@@ -111,7 +112,7 @@ impl<'a> File<'a> {
 
 impl Change {
     pub(super) fn new(path: PathBuf, kind: Kind, before: Option<Meta>, after: Option<Meta>) -> Self {
-        Self { path, kind, aspects: Vec::new(), before, after }
+        Self { path, layer: 0, kind, aspects: Vec::new(), before, after }
     }
 }
 
@@ -128,11 +129,12 @@ pub(super) fn files(path: PathBuf, host: &File<'_>, own: &File<'_>) -> Result<Op
     modified(path, host, own, aspects)
 }
 
-/// Compares two folders; `quiet`: nothing in them says already that they were modified.
+/// Compares two folders; `quiet`: nothing in them says already that they were modified. A time of the host that is later
+/// is the host's own doing: its folders go on being used.
 pub(super) fn folders(path: PathBuf, host: &File<'_>, own: &File<'_>, quiet: bool) -> Result<Option<Change>> {
     let mut aspects = Vec::new();
     shared(host, own, &mut aspects)?;
-    if quiet && host.modified() != own.modified() {
+    if quiet && host.modified() < own.modified() {
         aspects.push(Aspect::Times);
     }
     modified(path, host, own, aspects)

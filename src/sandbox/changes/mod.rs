@@ -20,6 +20,8 @@ use crate::error::{Context, Result};
 pub struct Change {
     /// Where, on the host.
     pub path: PathBuf,
+    /// The place of its layer in the box.
+    pub(super) layer: usize,
     /// What happened.
     pub kind: Kind,
     /// Of a modified one, what differs.
@@ -56,7 +58,7 @@ pub enum Aspect {
     Owner,
     /// Extended attributes, access control lists and file capabilities among them.
     Xattr,
-    /// When it was modified. Of a folder only where no entry of it says so already.
+    /// When it was modified. Of a folder only where no entry of it says so already, and the box's time is the later one.
     Times,
 }
 
@@ -109,7 +111,11 @@ pub fn of(held: &Box) -> Result<Vec<Change>> {
     let mut all = Vec::new();
     for (place, layer) in held.record.layers.iter().enumerate() {
         let upper = held.layer_folder(place).join(UPPER);
-        walk::layer(&upper, &layer.path, &mut all).context(|| format!("the changes of {:?}", layer.path))?;
+        if !upper.exists() {
+            // Put away by a commit, and no run since.
+            continue;
+        }
+        walk::layer(place, &upper, &layer.path, &mut all).context(|| format!("the changes of {:?}", layer.path))?;
     }
     all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
     Ok(all)

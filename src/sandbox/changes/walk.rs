@@ -1,22 +1,19 @@
 //! The walk over one layer, folder by folder: of each path only the part below the layer is known, and each folder is
 //! opened beneath the descriptor of the layer's root, however deep it lies. No link is followed.
 
-use std::collections::BTreeSet;
-use std::ffi::{CStr, CString, OsStr};
+use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
+use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::compare::{self, File};
 use super::{Change, Kind, xattrs};
 use crate::error::{Context, Result};
+use crate::sandbox::tree::{entries, open_folder};
 use crate::sys::mount::{Attributes, Tree, set_attributes};
-
-/// Longer paths are walked in pieces: the kernel takes less than 4096 bytes at once.
-const PIECE: usize = 2048;
 
 /// A folder of the layer that is still to be looked at.
 struct Pending {
@@ -38,13 +35,15 @@ enum Below {
 }
 
 /// Adds the changes of the layer `upper` of the filesystem that is mounted at `mount`.
-pub(super) fn layer(upper: &Path, mount: &Path, changes: &mut Vec<Change>) -> Result<()> {
+pub(super) fn layer(place: usize, upper: &Path, mount: &Path, changes: &mut Vec<Change>) -> Result<()> {
+    let first = changes.len();
     let walk = Walk { upper: still(upper)?, lower: still(mount)?, mount };
     let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
     while let Some(folder) = pending.pop() {
         let path = &folder.path;
         walk.folder(&folder, &mut pending, changes).context(|| format!("{path:?}"))?;
     }
+    changes[first..].iter_mut().for_each(|change| change.layer = place);
     Ok(())
 }
 
@@ -183,49 +182,4 @@ impl<'a> Found<'a> {
 /// overlayfs writes a deletion as a device 0:0, which no program inside can make.
 fn is_whiteout(stat: &Stat) -> bool {
     FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
-}
-
-/// Opens a folder by its path below a root; the path has no links, no dots, and any length.
-fn open_folder(root: &OwnedFd, path: &Path) -> Result<OwnedFd, Errno> {
-    let resolve =
-        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = |from: BorrowedFd<'_>, path: &Path| loop {
-        let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-        match rustix::fs::openat2(from, path, flags, Mode::empty(), resolve) {
-            Err(Errno::AGAIN) => {}
-            other => break other,
-        }
-    };
-    let mut here: Option<OwnedFd> = None;
-    let mut piece = PathBuf::new();
-    for component in path.components() {
-        if !piece.as_os_str().is_empty() && piece.as_os_str().len() + component.as_os_str().len() > PIECE {
-            here = Some(open(here.as_ref().unwrap_or(root).as_fd(), &piece)?);
-            piece = PathBuf::new();
-        }
-        piece.push(component);
-    }
-    open(here.as_ref().unwrap_or(root).as_fd(), &piece)
-}
-
-/// The names in a folder, sorted.
-fn entries(folder: &OwnedFd) -> Result<BTreeSet<CString>, Errno> {
-    let mut names = BTreeSet::new();
-    for entry in Dir::read_from(folder)? {
-        let entry = entry?;
-        if entry.file_name() != c"." && entry.file_name() != c".." {
-            names.insert(entry.file_name().to_owned());
-        }
-    }
-    Ok(names)
-}
-
-/// statat(2) of one component, not followed; `None` where there is none.
-pub(super) fn find(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<Stat>, Errno> {
-    match rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Ok(Some(stat)),
-        Err(Errno::NOENT) => Ok(None),
-        Err(errno) => Err(errno),
-    }
 }

@@ -60,6 +60,18 @@ pub fn is_opaque(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
     Ok(value.is_some_and(|value| value == b"y"))
 }
 
+/// Whether a file of a layer began as a copy of the host's: overlayfs notes of which.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn is_copy(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    let value = value(folder, name, c"trusted.overlay.origin").or_else(|errno| match errno {
+        Errno::NOENT => Ok(None),
+        other => Err(other),
+    });
+    Ok(value.context(|| format!("read the note of {name:?}"))?.is_some_and(|value| !value.is_empty()))
+}
+
 /// Links are read themselves: what comes last is not followed by the calls, and procfs leads to an open folder.
 fn path(folder: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
     [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat()

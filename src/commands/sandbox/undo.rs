@@ -1,0 +1,52 @@
+//! `myrt sandbox undo`: the host as it was before the last commit of a box.
+
+use std::path::PathBuf;
+
+use super::{commit::CONFLICTS, names, store};
+use crate::bail;
+use crate::cli::{Args as _, Command, Global, Group, Parsed};
+use crate::error::{Error, Result};
+use crate::sandbox::commit::{self, Outcome};
+use crate::sandbox::text;
+
+crate::args! {
+    /// Flags of `sandbox undo`.
+    pub struct Args {
+        /// Also where the host has changed a path since the commit
+        force: bool = "--force -f",
+        /// Where boxes are kept
+        store: Option<PathBuf> = "--store DIR",
+    }
+}
+
+/// The row.
+pub const COMMAND: Command = Command {
+    name: "sandbox undo",
+    group: Group::Sandbox,
+    about: "Take the last commit of a box back",
+    words: "NAME",
+    details: "
+The changes are the box's again, unless it has run since. Paths that the host has changed since
+the commit are listed, nothing is written, and the exit code is 3, unless --force is given.
+
+Example:
+  sudo myrt sandbox undo try",
+    flags: Args::FLAGS,
+    run,
+};
+
+fn run(_: &Global, parsed: Parsed) -> Result<u8> {
+    let args: Args = parsed.args()?;
+    let names = names(&parsed)?;
+    let [name] = names.as_slice() else { bail!("undo: the name of one box is expected") };
+    let mut held = store(args.store)?.hold(name)?;
+    match commit::undo(&mut held, args.force)? {
+        Outcome::Conflicts(paths) => {
+            let lines: String = paths.iter().map(|path| format!("  {}\n", text::shown(path))).collect();
+            Err(Error::new(format!("the host has changed these since the commit:\n{lines}nothing was written"))
+                .exit_with(CONFLICTS)
+                .hint("--force brings back what was there before the commit, and loses what came after it"))
+        }
+        outcome => super::commit::report(&outcome, "taken back"),
+    }
+}

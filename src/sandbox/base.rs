@@ -1,0 +1,247 @@
+//! What the host had where a box changed something, at the time when the box saw it: a later commit compares.
+//!
+//! Noted after a run, for each path that it was the first to change. What the host changed while that run went on is noted
+//! as such, since nobody can tell which of the two the program saw.
+
+use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hasher};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Stat};
+use rustix::io::Errno;
+use rustix::time::ClockId;
+use serde::{Deserialize, Serialize};
+
+use super::changes::xattrs;
+use super::changes::{self, Change, FileKind};
+use super::layers::UPPER;
+use super::store::Box;
+use super::text;
+use super::tree::{self, Place};
+use crate::error::{Context, Result};
+
+/// The file in a box's folder.
+const FILE: &str = "base.json";
+
+/// A time of the kernel's clock for files.
+pub(super) type Clock = (i64, u32);
+
+/// The time that a file gets that is changed now.
+pub(super) fn now() -> Clock {
+    let time = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
+    (time.tv_sec, time.tv_nsec as u32)
+}
+
+/// What the host had at a path.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Seen {
+    /// Nothing.
+    Nothing,
+    /// A file, link or device. Whatever is done to it, its inode or its time of change is another one.
+    File {
+        /// Its number.
+        inode: u64,
+        /// When it was changed last.
+        changed: Clock,
+    },
+    /// A folder that goes on; its entries are paths of their own.
+    Folder {
+        /// Its number.
+        inode: u64,
+        /// With its kind.
+        mode: u32,
+        /// User and group.
+        owner: (u32, u32),
+    },
+    /// A folder that is to go, with all in it.
+    Tree(u64),
+    /// The host changed it while the program ran.
+    Moving,
+}
+
+/// Of each changed path, what was seen.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Base(BTreeMap<PathBuf, Seen>);
+
+#[derive(Serialize, Deserialize)]
+struct Line(#[serde(with = "text::as_text")] PathBuf, Seen);
+
+impl Base {
+    /// Reads what was noted.
+    ///
+    /// # Errors
+    /// Where the file is broken.
+    pub(super) fn read(held: &Box) -> Result<Self> {
+        let lines: Vec<Line> = held.read_file(FILE)?.unwrap_or_default();
+        Ok(Self(lines.into_iter().map(|Line(path, seen)| (path, seen)).collect()))
+    }
+
+    /// Replaces it.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub(super) fn write(&self, held: &Box) -> Result<()> {
+        let lines = self.0.iter().map(|(path, seen)| Line(path.clone(), seen.clone()));
+        held.write_file(FILE, &lines.collect::<Vec<_>>())
+    }
+
+    /// Forgets these paths: they are noted anew, as they are then.
+    pub(super) fn forget<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
+        for path in paths {
+            self.0.remove(path);
+        }
+    }
+
+    /// What was seen at a path.
+    pub(super) fn of(&self, path: &Path) -> Option<&Seen> {
+        self.0.get(path)
+    }
+
+    /// Notes the changes that are not noted yet and forgets those that are none any more. `since`: when the run began that
+    /// made them.
+    ///
+    /// # Errors
+    /// Where the host cannot be looked at.
+    pub(super) fn note(&mut self, held: &Box, changes: &[Change], since: Option<Clock>) -> Result<()> {
+        let roots = roots(held)?;
+        let mut next = BTreeMap::new();
+        for change in changes {
+            let seen = match self.0.remove(&change.path) {
+                Some(seen) => seen,
+                None => {
+                    let seen = look(&roots[change.layer], change, since);
+                    seen.context(|| format!("note what the host has at {:?}", change.path))?
+                }
+            };
+            next.insert(change.path.clone(), seen);
+        }
+        self.0 = next;
+        Ok(())
+    }
+}
+
+/// Whether the host has something else now than was seen.
+///
+/// # Errors
+/// Where it cannot be looked at.
+pub(super) fn differs(root: &Root, change: &Change, seen: Option<&Seen>) -> Result<bool> {
+    Ok(match seen {
+        None | Some(Seen::Moving) => true,
+        Some(seen) => look(root, change, None)? != *seen,
+    })
+}
+
+/// A layer's filesystem and its changes, open.
+pub(super) struct Root {
+    /// Where it is mounted.
+    pub(super) mount: PathBuf,
+    /// The host's.
+    pub(super) host: OwnedFd,
+    /// The box's; absent where there are none.
+    pub(super) upper: Option<OwnedFd>,
+}
+
+impl Root {
+    /// The part of a path that lies in it.
+    pub(super) fn inner<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.mount).unwrap_or(path)
+    }
+}
+
+/// All layers of a box.
+///
+/// # Errors
+/// Where one cannot be opened.
+pub(super) fn roots(held: &Box) -> Result<Vec<Root>> {
+    let open = |(place, layer): (usize, &super::store::Layer)| {
+        let upper = held.layer_folder(place).join(UPPER);
+        let upper = match tree::open_root(&upper) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => None,
+            other => Some(other?),
+        };
+        Ok(Root { mount: layer.path.clone(), host: tree::open_root(&layer.path)?, upper })
+    };
+    held.record.layers.iter().enumerate().map(open).collect()
+}
+
+fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
+    let inner = root.inner(&change.path);
+    let moved = |time: Clock| since.is_some_and(|since| time >= since);
+    let Some(place) = Place::find(&root.host, inner)? else {
+        return Ok(if gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
+    };
+    let Some(stat) = place.stat()? else {
+        return Ok(if gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
+    };
+    if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+        let seen = Seen::File { inode: stat.st_ino, changed: changed(&stat) };
+        return Ok(if moved(changed(&stat)) { Seen::Moving } else { seen });
+    }
+    let stays = change.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder);
+    if stays {
+        return Ok(Seen::Folder { inode: stat.st_ino, mode: stat.st_mode, owner: (stat.st_uid, stat.st_gid) });
+    }
+    let mut digest = DefaultHasher::new();
+    let mut latest = changed(&stat);
+    tree::visit(&root.host, inner, &mut |path, stat| {
+        digest.write(path.as_os_str().as_encoded_bytes());
+        let (seconds, nanoseconds) = changed(stat);
+        digest.write_u64(stat.st_ino);
+        digest.write_i64(seconds);
+        digest.write_u32(nanoseconds);
+        latest = latest.max((seconds, nanoseconds));
+        Ok(())
+    })?;
+    Ok(if moved(latest) { Seen::Moving } else { Seen::Tree(digest.finish()) })
+}
+
+/// What the host has at a path, of a folder its identity alone; `None`: nothing.
+///
+/// # Errors
+/// Where it cannot be looked at.
+pub(super) fn now_at(root: &Root, inner: &Path) -> Result<Option<Seen>> {
+    let Some(place) = Place::find(&root.host, inner)? else { return Ok(None) };
+    let stat = place.stat()?;
+    Ok(stat.map(|stat| match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => {
+            Seen::Folder { inode: stat.st_ino, mode: stat.st_mode, owner: (stat.st_uid, stat.st_gid) }
+        }
+        _ => Seen::File { inode: stat.st_ino, changed: changed(&stat) },
+    }))
+}
+
+/// Whether the host had a file there that the box copied, and has removed it since: the layer's copy says that there was
+/// one, and the folder says that something went.
+fn gone_meanwhile(root: &Root, inner: &Path, moved: impl Fn(Clock) -> bool) -> Result<bool> {
+    let Some(upper) = &root.upper else { return Ok(false) };
+    let copied = match Place::find(upper, inner)? {
+        Some(place) => xattrs::is_copy(place.folder.as_fd(), &place.name)?,
+        None => false,
+    };
+    let folder = match inner.parent() {
+        Some(parent) => tree::open_folder(&root.host, parent).ok(),
+        None => None,
+    };
+    let time = folder.map(rustix::fs::fstat).transpose().context(|| "stat")?.map(|stat| changed(&stat));
+    Ok(copied && time.is_none_or(moved))
+}
+
+fn changed(stat: &Stat) -> Clock {
+    (stat.st_ctime, stat.st_ctime_nsec as u32)
+}
+
+/// Notes what the last run changed, where that has not been done yet.
+///
+/// # Errors
+/// Where layers or host cannot be read.
+pub(super) fn settle(held: &mut Box) -> Result<()> {
+    let Some(since) = held.record.unsettled else { return Ok(()) };
+    let changes = changes::of(held)?;
+    let mut base = Base::read(held)?;
+    base.note(held, &changes, Some(since))?;
+    base.write(held)?;
+    held.record.unsettled = None;
+    held.save()
+}

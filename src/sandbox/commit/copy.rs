@@ -1,0 +1,216 @@
+//! One file with all that belongs to it: made under another name, then put in its place by one rename.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use crate::bail;
+use crate::error::{Context, Result};
+use crate::sandbox::changes::xattrs::{self, Xattrs};
+use crate::sandbox::tree::{self, Place};
+
+/// How much is copied at once where the kernel does not do it.
+const CHUNK: usize = 256 << 10;
+
+/// What a file has beside its content.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Attributes {
+    /// Which inode of its filesystem it is; not given to another.
+    pub(super) inode: u64,
+    /// With its kind.
+    pub(super) mode: u32,
+    pub(super) uid: u32,
+    pub(super) gid: u32,
+    /// Seconds and nanoseconds.
+    pub(super) accessed: (i64, u32),
+    /// Likewise.
+    pub(super) modified: (i64, u32),
+    /// Names and values.
+    pub(super) xattrs: Vec<(CString, Vec<u8>)>,
+}
+
+/// Whose notes are no attributes of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    /// A layer's: overlayfs keeps notes there.
+    Layer,
+    /// The host's.
+    Host,
+}
+
+impl Attributes {
+    /// Reads those of a file that is there.
+    pub(super) fn read(folder: BorrowedFd<'_>, name: &CStr, side: Side) -> Result<Self> {
+        let stat = tree::find(folder, name).and_then(|stat| stat.ok_or(Errno::NOENT));
+        let stat = stat.context(|| format!("stat {name:?}"))?;
+        let xattrs: Xattrs = match side {
+            Side::Layer => xattrs::of_layer(folder, name)?,
+            Side::Host => xattrs::of_host(folder, name)?,
+        };
+        Ok(Self {
+            inode: stat.st_ino,
+            mode: stat.st_mode,
+            uid: stat.st_uid,
+            gid: stat.st_gid,
+            accessed: (stat.st_atime, stat.st_atime_nsec as u32),
+            modified: (stat.st_mtime, stat.st_mtime_nsec as u32),
+            xattrs,
+        })
+    }
+
+    /// Gives them to a file of the same kind. Owner first, since a change of owner takes setuid bits and capabilities; times
+    /// last. All of it goes to one inode, opened once: whoever may write to the folder gains nothing by putting a link there.
+    pub(super) fn give(&self, folder: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        let file = self.open(folder, name)?;
+        let what = |call: &str| format!("{call} {name:?}");
+        let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        rustix::fs::chownat(&file, "", uid, gid, AtFlags::EMPTY_PATH).context(|| what("chown"))?;
+        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+        if FileType::from_raw_mode(self.mode) != FileType::Symlink {
+            rustix::fs::chmod(&path, Mode::from_raw_mode(self.mode & 0o7777)).context(|| what("chmod"))?;
+        }
+        let old = xattrs::of_host(folder, name)?;
+        for (key, _) in old.iter().filter(|(key, _)| !self.xattrs.iter().any(|(kept, _)| kept == key)) {
+            rustix::fs::removexattr(&path, key.as_c_str()).context(|| format!("remove {key:?} of {name:?}"))?;
+        }
+        for (key, value) in self.xattrs.iter().filter(|new| !old.contains(new)) {
+            rustix::fs::setxattr(&path, key.as_c_str(), value, XattrFlags::empty())
+                .context(|| format!("set {key:?} of {name:?}"))?;
+        }
+        self.times_to(&file).context(|| what("set the times of"))
+    }
+
+    /// Gives the times alone.
+    pub(super) fn give_times(&self, folder: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+        self.times_to(&self.open(folder, name)?).context(|| format!("set the times of {name:?}"))
+    }
+
+    fn open(&self, folder: BorrowedFd<'_>, name: &CStr) -> Result<OwnedFd> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, name, flags, Mode::empty()).context(|| format!("open {name:?}"))?;
+        let found = rustix::fs::fstat(&file).context(|| format!("stat {name:?}"))?;
+        if FileType::from_raw_mode(found.st_mode) != FileType::from_raw_mode(self.mode) {
+            bail!("{name:?} has become another kind of file");
+        }
+        Ok(file)
+    }
+
+    fn times_to(&self, file: &OwnedFd) -> Result<(), Errno> {
+        let time = |(tv_sec, nanoseconds): (i64, u32)| Timespec { tv_sec, tv_nsec: i64::from(nanoseconds) };
+        let times = Timestamps { last_access: time(self.accessed), last_modification: time(self.modified) };
+        rustix::fs::utimensat(file, "", &times, AtFlags::EMPTY_PATH)
+    }
+}
+
+/// Copies a file that is no folder, with all that belongs to it, and puts it in the place of whatever else than a folder
+/// is there. `next` is a name in the target's folder that is free or left over from an attempt.
+pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<()> {
+    remove_file(&to.folder, next)?;
+    let attributes = Attributes::read(from.folder.as_fd(), &from.name, side)?;
+    let kind = FileType::from_raw_mode(attributes.mode);
+    let what = || format!("make {:?}", to.name);
+    match kind {
+        FileType::RegularFile => content(from, to, next)?,
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(&from.folder, &from.name, Vec::new()).context(what)?;
+            rustix::fs::symlinkat(target, &to.folder, next).context(what)?;
+        }
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => {
+            let number = from.stat()?.map_or(0, |stat| stat.st_rdev);
+            rustix::fs::mknodat(&to.folder, next, kind, Mode::from(0o600), number).context(what)?;
+        }
+        other => bail!("{}: a file of the kind {other:?} cannot be copied", what()),
+    }
+    attributes.give(to.folder.as_fd(), next)?;
+    rustix::fs::renameat(&to.folder, next, &to.folder, &to.name).context(what)
+}
+
+/// Puts another name of a file of the same filesystem in place.
+pub(super) fn link(from: &Place, to: &Place, next: &CStr) -> Result<(), Errno> {
+    remove_file(&to.folder, next).map_err(|error| error.errno().unwrap_or(Errno::IO))?;
+    rustix::fs::linkat(&from.folder, &from.name, &to.folder, next, AtFlags::empty())?;
+    rustix::fs::renameat(&to.folder, next, &to.folder, &to.name)?;
+    // Where both were one file already, the rename did nothing.
+    remove_file(&to.folder, next).map_err(|error| error.errno().unwrap_or(Errno::IO))
+}
+
+/// Removes what is no folder. A folder, or nothing, is fine.
+pub(super) fn remove_file(folder: &OwnedFd, name: &CStr) -> Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT | Errno::ISDIR) => Ok(()),
+        Err(errno) => Err(errno).context(|| format!("remove {name:?}")),
+    }
+}
+
+fn content(from: &Place, to: &Place, next: &CStr) -> Result<()> {
+    let what = || format!("copy {:?}", from.name);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let source = rustix::fs::openat(&from.folder, &from.name, flags, Mode::empty()).context(what)?;
+    let found = rustix::fs::fstat(&source).context(what)?;
+    if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
+        bail!("{}: it is no file any more", what());
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let target = rustix::fs::openat(&to.folder, next, flags, Mode::from(0o600)).context(what)?;
+    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
+        return Ok(());
+    }
+    pieces(&source, &target, &found).context(what)
+}
+
+/// Copies what is data and leaves holes as they are.
+fn pieces(source: &OwnedFd, target: &OwnedFd, found: &Stat) -> Result<(), Errno> {
+    let size = found.st_size as u64;
+    let mut at = 0;
+    while at < size {
+        let (start, end) = match rustix::fs::seek(source, SeekFrom::Data(at)) {
+            Ok(start) => (start, rustix::fs::seek(source, SeekFrom::Hole(start))?),
+            // Nothing but a hole up to the end.
+            Err(Errno::NXIO) => break,
+            // A filesystem that knows no holes.
+            Err(Errno::INVAL | Errno::OPNOTSUPP) => (at, size),
+            Err(errno) => return Err(errno),
+        };
+        piece(source, target, start, end.min(size))?;
+        at = end.max(start + 1);
+    }
+    rustix::fs::ftruncate(target, size)
+}
+
+fn piece(source: &OwnedFd, target: &OwnedFd, start: u64, end: u64) -> Result<(), Errno> {
+    let (mut from, mut to) = (start, start);
+    while from < end {
+        let rest = usize::try_from(end - from).unwrap_or(usize::MAX);
+        match rustix::fs::copy_file_range(source, Some(&mut from), target, Some(&mut to), rest) {
+            Ok(0) => break,
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+                return by_hand(source, target, from, end);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
+
+fn by_hand(source: &OwnedFd, target: &OwnedFd, mut at: u64, end: u64) -> Result<(), Errno> {
+    let mut buffer = vec![0; CHUNK];
+    while at < end {
+        let wanted = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
+        let read = rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut buffer[..wanted], at))?;
+        if read == 0 {
+            break;
+        }
+        let mut written = 0;
+        while written < read {
+            let more =
+                rustix::io::retry_on_intr(|| rustix::io::pwrite(target, &buffer[written..read], at + written as u64))?;
+            written += more;
+        }
+        at += read as u64;
+    }
+    Ok(())
+}

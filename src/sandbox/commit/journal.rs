@@ -1,0 +1,189 @@
+//! The journal of a commit: what is done to the host, in order, and what was there before.
+//!
+//! A folder `commit` in the box: `journal.json`, written first and never changed; `backup/N`, what step N replaces or
+//! removes; and empty files that say how far it came. Each step can be done again and taken back, whether or not it was
+//! done, so that nothing has to be written between them.
+//!
+//! | file | says |
+//! |---|---|
+//! | `journal.json` | what is going to be done; the host is untouched |
+//! | `applying` | all backups are made; the host is being changed |
+//! | `applied` | the host has all of it; the layers are being put away |
+//! | `done` | it is finished, and can be undone |
+//! | `reverting` | it is being taken back |
+//! | `reverted` | the host is as before; the layers are being brought back |
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::copy::Attributes;
+use crate::error::{Context, Result};
+use crate::sandbox::store::Box;
+use crate::sandbox::{remove, text};
+
+/// The folder in a box.
+const FOLDER: &str = "commit";
+/// Where it is built until the journal is whole.
+const NEXT: &str = "commit.next";
+const JOURNAL: &str = "commit/journal.json";
+const BACKUP: &str = "commit/backup";
+
+/// How far a commit came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// The host is untouched.
+    Prepared,
+    /// The host has a part of it, perhaps.
+    Applying,
+    /// The host has all of it.
+    Applied,
+    /// It is over.
+    Done,
+    /// It is being taken back.
+    Reverting,
+    /// The host is as before; the layers are being brought back.
+    Reverted,
+}
+
+impl Stage {
+    /// The later ones, with the file that says so, the last one first.
+    const FILES: [(Self, &'static str); 5] = [
+        (Self::Reverted, "commit/reverted"),
+        (Self::Reverting, "commit/reverting"),
+        (Self::Done, "commit/done"),
+        (Self::Applied, "commit/applied"),
+        (Self::Applying, "commit/applying"),
+    ];
+}
+
+/// What is done, and where.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Journal {
+    /// Whether everything that the box changed is part of it: then its layers are put away.
+    pub(super) whole: bool,
+    /// In order: what goes, the deepest first; then what comes, folders first.
+    pub(super) steps: Vec<Step>,
+    /// Folders of the host that are not to look modified, or modified when the box modified them; the deepest first.
+    pub(super) folders: Vec<Folder>,
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Step {
+    /// The place of the layer.
+    pub(super) layer: usize,
+    /// Below the layer's root.
+    #[serde(with = "text::as_text")]
+    pub(super) path: PathBuf,
+    /// What.
+    pub(super) act: Act,
+    /// What was there, if anything.
+    pub(super) old: Option<Attributes>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Act {
+    /// Removes a file or an empty folder.
+    Remove,
+    /// Makes a folder.
+    MakeFolder(Attributes),
+    /// Puts the layer's file there.
+    Put,
+    /// Gives the file another name of what an earlier step put there, by its place in [`Journal::steps`].
+    Link(usize),
+    /// Gives what is there other attributes.
+    Set(Attributes),
+}
+
+/// A folder's times.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Folder {
+    /// The place of the layer.
+    pub(super) layer: usize,
+    /// Below the layer's root.
+    #[serde(with = "text::as_text")]
+    pub(super) path: PathBuf,
+    /// On the host, before; absent for one that the commit makes.
+    pub(super) before: Option<Attributes>,
+    /// In the box; absent where it has none of its own.
+    pub(super) after: Option<Attributes>,
+}
+
+/// How far the last commit of a box came; `None`: there is none.
+///
+/// # Errors
+/// Where the box cannot be read.
+pub fn stage(held: &Box) -> Result<Option<Stage>> {
+    let there =
+        |name: &str| match rustix::fs::accessat(held, name, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).context(|| format!("look for {name}")),
+        };
+    for (stage, file) in Stage::FILES {
+        if there(file)? {
+            return Ok(Some(stage));
+        }
+    }
+    Ok(there(JOURNAL)?.then_some(Stage::Prepared))
+}
+
+/// Says that the commit has come so far.
+pub(super) fn mark(held: &Box, stage: Stage) -> Result<()> {
+    let Some((_, file)) = Stage::FILES.into_iter().find(|(known, _)| *known == stage) else { return Ok(()) };
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
+    rustix::fs::openat(held, file, flags, Mode::from(0o600)).map(drop).context(|| format!("make {file}"))
+}
+
+impl Journal {
+    /// Begins a commit: from here on it can be found. What an earlier one kept for its undo goes.
+    pub(super) fn begin(&self, held: &Box) -> Result<()> {
+        end(held)?;
+        remove::tree(&held.path().join(NEXT))?;
+        let make = |name: &str| rustix::fs::mkdirat(held, name, Mode::from(0o700)).context(|| format!("make {name}"));
+        make(NEXT)?;
+        make("commit.next/backup")?;
+        held.write_file("commit.next/journal.json", self)?;
+        rustix::fs::renameat(held, NEXT, held, FOLDER).context(|| "begin the commit")
+    }
+
+    /// Reads that of the last commit.
+    pub(super) fn read(held: &Box) -> Result<Option<Self>> {
+        held.read_file(JOURNAL)
+    }
+}
+
+/// Forgets the last commit. Its folder gets a name first that means nothing.
+pub(super) fn end(held: &Box) -> Result<()> {
+    const OLD: &str = "commit.old";
+    remove::tree(&held.path().join(OLD))?;
+    match rustix::fs::renameat(held, FOLDER, held, OLD) {
+        Err(Errno::NOENT) => return Ok(()),
+        other => other.context(|| "put the last commit away")?,
+    }
+    remove::tree(&held.path().join(OLD))
+}
+
+/// Removes the backups, which no step needs any more. Where they are names of the host's own files, that changes these
+/// once more.
+pub(super) fn drop_backup(held: &Box) -> Result<()> {
+    remove::tree(&held.path().join(BACKUP))
+}
+
+/// The folder of backups.
+pub(super) fn backup(held: &Box) -> Result<OwnedFd> {
+    let path = held.path().join(BACKUP);
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, &path, flags, Mode::empty()).context(|| format!("open {path:?}"))
+}
+
+/// Where the layers of a whole commit are put away.
+pub(super) fn kept_layer(held: &Box, place: usize) -> PathBuf {
+    held.path().join(FOLDER).join(format!("layer-{place}"))
+}

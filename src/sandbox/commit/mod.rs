@@ -1,0 +1,282 @@
+//! Taking a box's changes over to the host, whole or not at all, and back again.
+//!
+//! [`commit()`] compares each target with what the box saw there (`base`), writes a journal, keeps what it replaces, and
+//! only then changes the host, step by step. Whatever fails is taken back at once; whatever is killed is finished by
+//! [`resume`] or taken back by [`rollback`]; what is finished is taken back by [`undo`], as long as the journal is there.
+
+mod copy;
+mod journal;
+mod pattern;
+mod plan;
+mod steps;
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+pub use journal::{Stage, stage};
+
+use self::journal::{Journal, mark};
+use self::steps::Site;
+use super::base::{self, Base, Seen};
+use super::changes::{self, Change};
+use super::layers::UPPER;
+use super::store::Box;
+use super::text;
+use crate::error::{Context, Error, Result};
+use crate::log;
+
+/// What the host has right after a commit, for the undo.
+const AFTER: &str = "commit/after.json";
+
+/// Who wins where box and host changed the same path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Winner {
+    /// Nobody: nothing is written.
+    #[default]
+    Nobody,
+    /// The box.
+    Ours,
+    /// The host.
+    Theirs,
+}
+
+/// How a commit or an undo ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// There was nothing to do.
+    Nothing,
+    /// Nothing was written: the host has changed these paths since.
+    Conflicts(Vec<PathBuf>),
+    /// The host has it now.
+    Done {
+        /// How many paths.
+        count: usize,
+        /// Those that were left to the host.
+        left: Vec<PathBuf>,
+    },
+}
+
+#[derive(Serialize, Deserialize)]
+struct After(#[serde(with = "text::as_text")] PathBuf, Option<Seen>);
+
+/// Takes the changes over that the patterns mean, all without a pattern.
+///
+/// # Errors
+/// Where an earlier commit is unfinished, a pattern means nothing, or the host cannot be written to; then it is as before.
+pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Outcome> {
+    require_finished(held)?;
+    base::settle(held)?;
+    let changes = changes::of(held)?;
+    let patterns = patterns.iter().map(|pattern| pattern::absolute(pattern)).collect::<Result<Vec<_>>>()?;
+    let mut selected = pattern::select(&changes, &patterns)?;
+    let roots = base::roots(held)?;
+    let seen = Base::read(held)?;
+    let mut conflicts = Vec::new();
+    for place in &selected {
+        let change = &changes[*place];
+        if base::differs(&roots[change.layer], change, seen.of(&change.path))? {
+            conflicts.push(*place);
+        }
+    }
+    let paths = |places: &[usize]| places.iter().map(|place| changes[*place].path.clone()).collect::<Vec<_>>();
+    let mut left = Vec::new();
+    match winner {
+        Winner::Nobody if !conflicts.is_empty() => return Ok(Outcome::Conflicts(paths(&conflicts))),
+        Winner::Theirs => {
+            // What the box put into a folder of its own cannot go where the host has something else by now.
+            let lost = |change: &Change| conflicts.iter().any(|place| change.path.starts_with(&changes[*place].path));
+            let all: Vec<usize> = selected.iter().copied().filter(|place| lost(&changes[*place])).collect();
+            selected.retain(|place| !all.contains(place));
+            left = paths(&all);
+        }
+        Winner::Nobody | Winner::Ours => {}
+    }
+    if selected.is_empty() {
+        return Ok(if left.is_empty() { Outcome::Nothing } else { Outcome::Done { count: 0, left } });
+    }
+    let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
+    let whole = chosen.len() == changes.len();
+    let journal = plan::journal(&chosen, &roots, whole)?;
+    drop(roots);
+    journal.begin(held)?;
+    finish(held, &journal)?;
+    Ok(Outcome::Done { count: chosen.len(), left })
+}
+
+/// Finishes a commit that was killed.
+///
+/// # Errors
+/// Where there is none, or the host cannot be written to; then it is as before.
+pub fn resume(held: &mut Box) -> Result<Outcome> {
+    match stage(held)? {
+        Some(Stage::Reverting | Stage::Reverted) => {
+            return Err(Error::new("the commit is being taken back already").hint("finish that: commit --rollback"));
+        }
+        Some(Stage::Done) | None => return Ok(Outcome::Nothing),
+        Some(_) => {}
+    }
+    let journal = read(held)?;
+    finish(held, &journal)?;
+    Ok(Outcome::Done { count: journal.steps.len(), left: Vec::new() })
+}
+
+/// Takes a commit back that was killed.
+///
+/// # Errors
+/// Where something cannot be restored; it can be tried again.
+pub fn rollback(held: &mut Box) -> Result<Outcome> {
+    match stage(held)? {
+        Some(Stage::Done) | None => Ok(Outcome::Nothing),
+        Some(_) => revert(held),
+    }
+}
+
+/// Takes the last commit back. `force`: also where the host has changed one of its paths since.
+///
+/// # Errors
+/// Where there is none, it is unfinished, or something cannot be restored; it can be tried again.
+pub fn undo(held: &mut Box, force: bool) -> Result<Outcome> {
+    require_finished(held)?;
+    if stage(held)?.is_none() {
+        return Err(Error::new(format!("the box {} has no commit to undo", held.name()))
+            .hint("an undo takes back the last commit, once"));
+    }
+    let mut conflicts = Vec::new();
+    let roots = base::roots(held)?;
+    let after: Vec<After> = held.read_file(AFTER)?.unwrap_or_default();
+    let journal = read(held)?;
+    for (step, After(path, seen)) in journal.steps.iter().zip(&after) {
+        if base::now_at(&roots[step.layer], &step.path)? != *seen {
+            conflicts.push(path.clone());
+        }
+    }
+    drop(roots);
+    if !conflicts.is_empty() && !force {
+        return Ok(Outcome::Conflicts(conflicts));
+    }
+    revert(held)
+}
+
+/// Refuses to go on where a commit was killed.
+///
+/// # Errors
+/// Then.
+pub fn require_finished(held: &Box) -> Result<()> {
+    match stage(held)? {
+        None | Some(Stage::Done) => Ok(()),
+        Some(_) => {
+            let name = held.name();
+            Err(Error::new(format!("a commit of the box {name} was interrupted"))
+                .hint(format!("`myrt sandbox commit --resume {name}` finishes it, `--rollback` brings the host back")))
+        }
+    }
+}
+
+fn read(held: &Box) -> Result<Journal> {
+    Journal::read(held)?.ok_or_else(|| Error::new("the commit has no journal"))
+}
+
+/// From whatever stage up to the end. What fails before the host has all of it is taken back.
+fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
+    if stage(held)? < Some(Stage::Applied) {
+        if let Err(error) = write(held, journal) {
+            return Err(match revert(held) {
+                Ok(_) => error.context("the commit was taken back"),
+                Err(second) => {
+                    log::warn(format!("the commit could not be taken back: {second}"));
+                    let name = held.name();
+                    error.hint(format!("`myrt sandbox commit --rollback {name}` tries it again"))
+                }
+            });
+        }
+        mark(held, Stage::Applied)?;
+    }
+    note_after(held, journal)?;
+    if journal.whole {
+        for place in 0..held.record.layers.len() {
+            let (from, to) = (held.layer_folder(place).join(UPPER), journal::kept_layer(held, place));
+            if from.exists() && !to.exists() {
+                rustix::fs::rename(&from, &to).context(|| format!("put {from:?} away"))?;
+            }
+        }
+    }
+    // While it can still be repeated: a box that is compared with an old host would find conflicts everywhere.
+    note_base(held, journal)?;
+    mark(held, Stage::Done)
+}
+
+fn write(held: &Box, journal: &Journal) -> Result<()> {
+    let roots = base::roots(held)?;
+    let site = site(held, journal, &roots)?;
+    if stage(held)? < Some(Stage::Applying) {
+        site.keep_old()?;
+        mark(held, Stage::Applying)?;
+    }
+    site.apply()
+}
+
+fn revert(held: &mut Box) -> Result<Outcome> {
+    let journal = read(held)?;
+    if stage(held)? == Some(Stage::Prepared) {
+        // Backups may be names of the host's files, but these are as they were.
+        mark(held, Stage::Reverted)?;
+    }
+    if stage(held)? < Some(Stage::Reverted) {
+        mark(held, Stage::Reverting)?;
+        let roots = base::roots(held)?;
+        site(held, &journal, &roots)?.revert()?;
+        mark(held, Stage::Reverted)?;
+    }
+    for place in 0..held.record.layers.len() {
+        bring_back(&journal::kept_layer(held, place), &held.layer_folder(place).join(UPPER))?;
+    }
+    journal::drop_backup(held)?;
+    note_base(held, &journal)?;
+    journal::end(held)?;
+    Ok(Outcome::Done { count: journal.steps.len(), left: Vec::new() })
+}
+
+/// Gives a box a layer back that was put away, unless it has changes by now that would be lost.
+fn bring_back(from: &Path, to: &Path) -> Result<()> {
+    if !from.exists() {
+        return Ok(());
+    }
+    // An empty one is what a run leaves that changed nothing.
+    match rustix::fs::rmdir(to) {
+        Ok(()) | Err(Errno::NOENT) => rustix::fs::rename(from, to).context(|| format!("bring {to:?} back")),
+        Err(Errno::NOTEMPTY | Errno::EXIST) => {
+            log::warn("the box has changed more since: what the commit took over is gone from it");
+            Ok(())
+        }
+        Err(errno) => Err(errno).context(|| format!("remove {to:?}")),
+    }
+}
+
+fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a [base::Root]) -> Result<Site<'a>> {
+    let next = steps::next_name(held.name().as_str())?;
+    Ok(Site { journal, roots, backup: journal::backup(held)?, next })
+}
+
+/// What the host has at each path of the journal, for the undo.
+fn note_after(held: &Box, journal: &Journal) -> Result<()> {
+    let roots = base::roots(held)?;
+    let line = |step: &journal::Step| {
+        let root = &roots[step.layer];
+        Ok(After(root.mount.join(&step.path), base::now_at(root, &step.path)?))
+    };
+    held.write_file(AFTER, &journal.steps.iter().map(line).collect::<Result<Vec<_>>>()?)
+}
+
+/// What the host has now is what the box is compared with from here on.
+fn note_base(held: &Box, journal: &Journal) -> Result<()> {
+    let changes = changes::of(held)?;
+    let mut base = Base::read(held)?;
+    let paths: Vec<PathBuf> =
+        journal.steps.iter().map(|step| held.record.layers[step.layer].path.join(&step.path)).collect();
+    base.forget(paths.iter().map(PathBuf::as_path));
+    base.note(held, &changes, None)?;
+    base.write(held)
+}

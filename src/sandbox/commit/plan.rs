@@ -1,0 +1,174 @@
+//! From changes to steps: what a commit does to the host, in which order.
+
+use std::collections::BTreeMap;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::copy::{Attributes, Side};
+use super::journal::{Act, Folder, Journal, Step};
+use crate::error::{Context, Error, Result};
+use crate::sandbox::base::Root;
+use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
+use crate::sandbox::tree::{self, Place};
+
+/// Makes the journal of these changes, which are sorted by path.
+///
+/// # Errors
+/// Where layers or host cannot be read.
+pub(super) fn journal(changes: &[&Change], roots: &[Root], whole: bool) -> Result<Journal> {
+    let mut removals = Vec::new();
+    let mut additions = Vec::new();
+    let mut folders = Folders { roots, all: BTreeMap::new() };
+    let mut links = Links::default();
+    for change in changes {
+        let root = &roots[change.layer];
+        let path = root.inner(&change.path);
+        let is_folder = |meta: &Option<crate::sandbox::changes::Meta>| {
+            meta.as_ref().is_some_and(|meta| meta.kind == FileKind::Folder)
+        };
+        let old_folder = is_folder(&change.before);
+        let step = |act, old| Step { layer: change.layer, path: path.to_owned(), act, old };
+        let goes = change.kind == Kind::Deleted || change.kind == Kind::TypeChanged && old_folder;
+        if goes {
+            removed(change.layer, root, path, &mut removals, &mut folders).context(|| format!("{:?}", change.path))?;
+        }
+        let old = || match (goes, &change.before) {
+            (false, Some(_)) => host_attributes(root, path).map(Some),
+            _ => Ok(None),
+        };
+        match change.kind {
+            Kind::Deleted => {}
+            Kind::Added | Kind::TypeChanged if is_folder(&change.after) => {
+                if let Some(old) = old()? {
+                    // A folder does not take a file's place by a rename.
+                    removals.push(step(Act::Remove, Some(old)));
+                }
+                additions.push(step(Act::MakeFolder(layer_attributes(root, path)?), None));
+                folders.touch(change.layer, path)?;
+            }
+            Kind::Modified if !change.aspects.contains(&Aspect::Content) => {
+                additions.push(step(Act::Set(layer_attributes(root, path)?), old()?));
+                if old_folder {
+                    folders.touch(change.layer, path)?;
+                }
+            }
+            Kind::Added | Kind::TypeChanged | Kind::Modified => {
+                let first = links.seen(change.layer, root, path)?;
+                additions.push(step(first.map_or(Act::Put, Act::Link), old()?));
+                if first.is_none() {
+                    links.put(change.layer, root, path, additions.len() - 1)?;
+                }
+            }
+        }
+        // A folder that was made anew is no change by itself, but the one around it was modified by that.
+        for around in path.ancestors().skip(1) {
+            folders.touch(change.layer, around)?;
+        }
+    }
+    // The deepest first: a folder is empty when its turn comes.
+    removals.sort_by(|one, other| (other.layer, &other.path).cmp(&(one.layer, &one.path)));
+    let before = removals.len();
+    for step in &mut additions {
+        if let Act::Link(first) = &mut step.act {
+            *first += before;
+        }
+    }
+    removals.append(&mut additions);
+    let folders = folders.all.into_iter().rev();
+    let folders = folders.map(|((layer, path), (before, after))| Folder { layer, path, before, after }).collect();
+    Ok(Journal { whole, steps: removals, folders })
+}
+
+fn host_attributes(root: &Root, path: &Path) -> Result<Attributes> {
+    let place = Place::open(&root.host, path)?;
+    Attributes::read(place.folder.as_fd(), &place.name, Side::Host)
+}
+
+fn layer_attributes(root: &Root, path: &Path) -> Result<Attributes> {
+    let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
+    let place = Place::open(upper, path)?;
+    Attributes::read(place.folder.as_fd(), &place.name, Side::Layer)
+}
+
+/// A file, or a folder with all in it.
+fn removed(layer: usize, root: &Root, path: &Path, steps: &mut Vec<Step>, folders: &mut Folders<'_>) -> Result<()> {
+    let mut found = Vec::new();
+    tree::visit(&root.host, path, &mut |path, _| {
+        found.push(path.to_owned());
+        Ok(())
+    })?;
+    for path in found {
+        let old = host_attributes(root, &path)?;
+        if FileType::from_raw_mode(old.mode) == FileType::Directory {
+            // Should it come back, then with its times.
+            folders.touch(layer, &path)?;
+        }
+        steps.push(Step { layer, path, act: Act::Remove, old: Some(old) });
+    }
+    Ok(())
+}
+
+/// Attributes of a folder before and after.
+type Times = (Option<Attributes>, Option<Attributes>);
+
+/// Folders that steps write to: afterwards they have the times that they have in the box, or on the host where these are
+/// later.
+struct Folders<'a> {
+    roots: &'a [Root],
+    all: BTreeMap<(usize, PathBuf), Times>,
+}
+
+impl Folders<'_> {
+    fn touch(&mut self, layer: usize, path: &Path) -> Result<()> {
+        let key = (layer, path.to_owned());
+        if self.all.contains_key(&key) {
+            return Ok(());
+        }
+        let root = &self.roots[layer];
+        let before = folder(Some(&root.host), path, Side::Host)?;
+        let own = folder(root.upper.as_ref(), path, Side::Layer)?;
+        let later = |own: &Attributes| before.as_ref().is_none_or(|before| own.modified > before.modified);
+        let after = own.filter(later).or_else(|| before.clone());
+        self.all.insert(key, (before, after));
+        Ok(())
+    }
+}
+
+/// The attributes of a folder, where there is one.
+fn folder(root: Option<&std::os::fd::OwnedFd>, path: &Path, side: Side) -> Result<Option<Attributes>> {
+    let Some(root) = root else { return Ok(None) };
+    let Some(place) = Place::find(root, path)? else { return Ok(None) };
+    match place.stat()? {
+        Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Attributes::read(place.folder.as_fd(), &place.name, side).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// Files of a layer that have several names: layer and inode, with the step that puts the first.
+#[derive(Default)]
+struct Links(BTreeMap<(usize, u64), usize>);
+
+impl Links {
+    fn seen(&self, layer: usize, root: &Root, path: &Path) -> Result<Option<usize>> {
+        let inode = inode_of_many(root, path)?;
+        Ok(inode.and_then(|inode| self.0.get(&(layer, inode)).copied()))
+    }
+
+    fn put(&mut self, layer: usize, root: &Root, path: &Path, step: usize) -> Result<()> {
+        if let Some(inode) = inode_of_many(root, path)? {
+            self.0.insert((layer, inode), step);
+        }
+        Ok(())
+    }
+}
+
+/// The inode of a file of the layer that has other names as well.
+fn inode_of_many(root: &Root, path: &Path) -> Result<Option<u64>> {
+    let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
+    let stat = Place::open(upper, path)?.stat()?;
+    Ok(stat.filter(|stat| stat.st_nlink > 1).map(|stat| stat.st_ino))
+}

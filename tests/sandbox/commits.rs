@@ -1,0 +1,202 @@
+//! `commit` and `undo`.
+
+use std::os::unix::fs::MetadataExt as _;
+
+use crate::place::Place;
+use crate::util::TestCommand;
+
+/// One script for each kind of file, which makes it as `x`.
+const KINDS: [&str; 6] = [
+    "echo content >x",
+    "ln -s /nowhere x",
+    "mkdir x",
+    "mkdir -p x/y/z; echo deep >x/y/z/file; ln x/y/z/file x/other-name",
+    "mkfifo -m 620 x",
+    "/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"x\")'",
+];
+
+/// What a folder of the host looks like from inside the box, by the same program.
+fn inside(place: &Place) -> String {
+    place.content_by(|command| place.wrap(command))
+}
+
+#[test]
+fn every_kind_of_file_replaces_every_other_and_comes_back() {
+    for old in KINDS {
+        for new in KINDS {
+            let place = Place::new();
+            TestCommand::shell(old, [""]).cwd(place.host()).run().ok();
+            let before = place.content();
+            place.script(&format!("rm -rf x; {new}")).run().ok();
+            let wanted = inside(&place);
+            place.sandbox("commit", ["b"]).run().ok();
+            assert_eq!(place.content(), wanted, "{old} → {new}");
+            place.sandbox("diff", ["b"]).run().ok().stdout("nothing changed");
+            place.sandbox("undo", ["b"]).run().ok();
+            assert_eq!(place.content(), before, "back from {new} to {old}");
+            assert_eq!(inside(&place), wanted, "the box after the undo, {old} → {new}");
+        }
+    }
+}
+
+/// Makes a host and a box with all sorts of changes.
+pub fn all_sorts(place: &Place) {
+    let host = "mkdir -p d/e full/of/files; for i in 1 2 3; do echo $i >full/of/files/$i; done; echo a >a; echo b >d/b; ln a a-too
+                echo gone >gone; ln -s a link; printf x >'odd
+name'; echo same >same; mkdir times; touch -d @100 times/f times a; chown 5:6 d/b; chmod 4711 same";
+    TestCommand::shell(host, [""]).cwd(place.host()).run().ok();
+    let script = "echo more >>a; rm gone; rm -r full; mkdir -p new/er/est; echo f >new/er/est/f; ln new/er/est/f new/linked
+                  chmod 700 d; chown 7:8 same; ln -sfn elsewhere link; truncate -s 5M sparse; printf end >>sparse
+                  rm 'odd
+name'; echo y >'other
+name'; touch -d @200 times/f; mkfifo d/pipe; echo s >suid; chmod 6755 suid; cp -p suid d/copy
+                  /usr/bin/python3 -c 'import os; os.setxattr(\"same\", \"user.note\", b\"1\"); os.setxattr(\"d\", \"user.note\", b\"2\")'";
+    place.script(script).run().ok();
+}
+
+#[test]
+fn everything_comes_over_and_goes_back() {
+    let place = Place::new();
+    all_sorts(&place);
+    let before = place.content();
+    let wanted = inside(&place);
+    place.sandbox("commit", ["b"]).run().ok().out_has(" taken over");
+    assert_eq!(place.content(), wanted);
+    let sparse = std::fs::metadata(place.host().join("sparse")).unwrap();
+    assert!(sparse.blocks() * 512 < sparse.len(), "{sparse:?}");
+    place.sandbox("undo", ["b"]).run().ok().out_has(" taken back");
+    assert_eq!(place.content(), before);
+    // And once more, from the box that got its changes back.
+    place.sandbox("commit", ["b"]).run().ok();
+    assert_eq!(place.content(), wanted);
+    place.sandbox("undo", ["b"]).run().ok();
+    place.sandbox("undo", ["b"]).run().fails().err_has("no commit to undo");
+}
+
+#[test]
+fn a_pattern_takes_a_part_with_the_folders_it_lies_in() {
+    let place = Place::new();
+    place.script("mkdir -p new/sub; echo 1 >new/sub/a.conf; echo 2 >new/sub/b.txt; echo 3 >c.conf").run().ok();
+    let pattern = place.path("new/*/*.conf");
+    place.sandbox("commit", ["b", &pattern]).run().ok().stdout("3 taken over");
+    assert!(place.host().join("new/sub/a.conf").exists() && !place.host().join("new/sub/b.txt").exists());
+    assert_eq!(place.changes(), ["c.conf: added", "new/sub/b.txt: added"]);
+    // A relative one means the caller's folder.
+    place.sandbox("commit", ["b", "c.conf"]).run().ok();
+    place.sandbox("commit", ["b", "nowhere"]).run().fails().err_has("names no change");
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!(place.changes(), ["c.conf: added", "new/sub/b.txt: added"]);
+}
+
+#[test]
+fn what_the_host_changed_since_is_a_conflict() {
+    let place = Place::new();
+    let host = place.host();
+    std::fs::create_dir(host.join("d")).unwrap();
+    for name in ["both", "box-only", "removed", "d/file"] {
+        std::fs::write(host.join(name), "old").unwrap();
+    }
+    place.script("echo box >both; echo box >box-only; echo box >removed; echo box >made; rm -r d").run().ok();
+    std::fs::write(host.join("both"), "host").unwrap();
+    std::fs::write(host.join("made"), "host").unwrap();
+    std::fs::remove_file(host.join("removed")).unwrap();
+    std::fs::write(host.join("d/late"), "host").unwrap();
+    let before = place.picture();
+    let refused = place.sandbox("commit", ["b"]).run();
+    refused.code(3).err_has("nothing was written");
+    for name in ["both", "made", "removed", "d"] {
+        refused.err_has(&format!("  {}\n", place.path(name)));
+    }
+    assert!(!refused.err().contains("box-only"));
+    assert_eq!(place.picture(), before);
+    place.sandbox("commit", ["--theirs", "b"]).run().ok().out_has("1 taken over\n4 left as the host has them");
+    let read = |name: &str| std::fs::read_to_string(host.join(name)).unwrap();
+    assert_eq!((read("both"), read("box-only"), read("made")), ("host".into(), "box\n".into(), "host".into()));
+    assert!(host.join("d/late").exists());
+    place.sandbox("commit", ["--ours", "b"]).run().ok();
+    assert_eq!((read("both"), read("removed"), read("made")), ("box\n".into(), "box\n".into(), "box\n".into()));
+    assert!(!host.join("d").exists());
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!((read("both"), read("made"), read("d/late")), ("host".into(), "host".into(), "host".into()));
+}
+
+#[test]
+fn what_the_host_changes_during_the_run_is_a_conflict() {
+    let place = Place::new();
+    std::fs::write(place.host().join("file"), "old").unwrap();
+    let mut running = place.script("echo box >file; echo ready; read line").spawn_on(std::process::Stdio::piped());
+    running.until_stdout("ready");
+    std::fs::write(place.host().join("file"), "host").unwrap();
+    running.signal(rustix::process::Signal::TERM);
+    running.wait();
+    place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("file"));
+}
+
+#[test]
+fn a_box_that_saw_the_hosts_change_has_no_conflict() {
+    let place = Place::new();
+    std::fs::write(place.host().join("file"), "old").unwrap();
+    place.script("echo 1 >first").run().ok();
+    std::fs::write(place.host().join("file"), "newer").unwrap();
+    place.script("cat file; echo box >>file").run().ok().stdout("newer");
+    place.sandbox("commit", ["b"]).run().ok();
+    assert_eq!(std::fs::read_to_string(place.host().join("file")).unwrap(), "newerbox\n");
+}
+
+#[test]
+fn an_undo_does_not_lose_what_came_after_the_commit() {
+    let place = Place::new();
+    std::fs::write(place.host().join("file"), "old").unwrap();
+    place.script("echo box >file").run().ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    std::fs::write(place.host().join("file"), "later").unwrap();
+    place.sandbox("undo", ["b"]).run().code(3).err_has(&place.path("file"));
+    assert_eq!(std::fs::read_to_string(place.host().join("file")).unwrap(), "later");
+    place.sandbox("undo", ["--force", "b"]).run().ok();
+    assert_eq!(std::fs::read_to_string(place.host().join("file")).unwrap(), "old");
+}
+
+#[test]
+fn a_commit_that_meets_a_full_disk_is_taken_back() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    let mounts = "mkdir a; mount -t tmpfs -o size=1M t a; echo one >a/one; echo two >a/two";
+    let script = "echo changed >a/one; rm a/two; mkdir a/d; head -c 3M /dev/zero >a/d/large";
+    let runtime = crate::util::runtime();
+    let after = format!(
+        "find a -type f | sort | xargs sha256sum >before
+         {runtime} sandbox commit --store {store} b && exit 9
+         find a -type f | sort | xargs sha256sum >after; cmp before after; test ! -e a/d; ls -A a | wc -l
+         {runtime} sandbox diff --store {store} b | grep -c large"
+    );
+    let around = format!("{mounts}\n\"$@\" || exit $?\n{after}");
+    let out = place.script(script).by(["unshare", "-m", "sh", "-ec", &around, "sh"]).run();
+    out.ok().stdout("2\n1").err_has("the commit was taken back").err_has("no space left on device");
+}
+
+#[test]
+fn the_changes_of_another_filesystem_are_copied_there_and_back() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    let runtime = crate::util::runtime();
+    let mounts = "mkdir a; mount -t tmpfs t a; echo one >a/one; echo two >a/two; chmod 640 a/two; ln a/two a/three";
+    let script = "echo changed >a/one; rm a/two; mkdir a/d; echo x >a/d/x";
+    let after = format!(
+        "{runtime} sandbox commit --store {store} b; cat a/one a/d/x; ls a | tr '\\n' ' '
+         {runtime} sandbox undo --store {store} b; cat a/one a/two; stat -c %a a/two; ls a | tr '\\n' ' '"
+    );
+    let around = format!("{mounts}\n\"$@\" || exit $?\n{after}");
+    let out = place.script(script).by(["unshare", "-m", "sh", "-ec", &around, "sh"]).run();
+    out.ok().stdout("4 taken over\nchanged\nx\nd one three 4 taken back\none\ntwo\n640\none three two");
+}
+
+#[test]
+fn flags_that_contradict_are_refused() {
+    let place = Place::new();
+    place.script("echo >f").run().ok();
+    place.sandbox("commit", ["--ours", "--theirs", "b"]).run().fails().err_has("contradict");
+    place.sandbox("commit", ["--resume", "--rollback", "b"]).run().fails().err_has("contradict");
+    place.sandbox("commit", ["--resume", "b", "f"]).run().fails().err_has("no pattern");
+    place.sandbox("commit", ["--resume", "b"]).run().ok().stdout("nothing to do");
+    place.sandbox("undo", ["b"]).run().fails().err_has("no commit to undo");
+}

@@ -1,0 +1,100 @@
+//! A commit and an undo killed at any moment: afterwards `--resume` has all of it on the host, `--rollback` nothing.
+//!
+//! "Any moment" is every system call that changes something: strace kills the command right before the N-th of a kind, the
+//! first ones each, later ones in growing steps.
+
+use crate::commits::all_sorts;
+use crate::place::Place;
+use crate::util::command::Output;
+
+/// The calls by which a commit changes something.
+const CALLS: [&str; 12] = [
+    "chmod",
+    "fchownat",
+    "ftruncate",
+    "linkat",
+    "mkdirat",
+    "mknodat",
+    "openat",
+    "rename",
+    "renameat",
+    "setxattr",
+    "symlinkat",
+    "unlinkat",
+];
+
+/// Runs a command that dies at its `number`th call of a kind.
+fn killed_at(place: &Place, call: &str, number: u32, command: &str, words: &[&str]) -> Output {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={number}"));
+    place.sandbox(command, words).by(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]).run()
+}
+
+/// Kills at one moment after the other, until the command comes through; gives how many there were.
+fn at_every_moment(call: &str, mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
+    let mut number = 1;
+    let mut count = 0;
+    while attempt(call, number) {
+        count += 1;
+        number += 1 + number / 4;
+    }
+    count
+}
+
+#[test]
+fn a_killed_commit_is_finished_or_taken_back() {
+    let place = Place::new();
+    all_sorts(&place);
+    let before = place.content();
+    let wanted = place.content_by(|command| place.wrap(command));
+    let mut turn = 0;
+    let attempt = |call: &str, number| {
+        let at = format!("killed at {call} {number}");
+        let killed = killed_at(&place, call, number, "commit", &["b"]).exit_code() != 0;
+        if !killed {
+            assert_eq!(place.content(), wanted, "{at}");
+        }
+        turn += 1;
+        let again = ["--resume", "--rollback"][turn % 2];
+        let unfinished = place.script("true").run().exit_code() == 125;
+        assert!(killed || !unfinished, "{at}");
+        place.sandbox("commit", [again, "b"]).run().ok();
+        let now = place.content();
+        match (unfinished, again) {
+            (true, "--resume") => assert_eq!(now, wanted, "{at}, then {again}"),
+            (true, _) => assert_eq!(now, before, "{at}, then {again}"),
+            // It had not begun, or was over.
+            (false, _) => assert!(now == before || now == wanted, "{at}: {now}"),
+        }
+        if now == wanted {
+            place.sandbox("undo", ["b"]).run().ok();
+        }
+        assert_eq!(place.content(), before, "{at}, taken back");
+        killed
+    };
+    let mut attempt = attempt;
+    let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
+    assert!(moments > 60, "only {moments} moments");
+}
+
+#[test]
+fn a_killed_undo_is_finished() {
+    let place = Place::new();
+    all_sorts(&place);
+    let before = place.content();
+    let mut attempt = |call: &str, number| {
+        let at = format!("killed at {call} {number}");
+        place.sandbox("commit", ["b"]).run().ok();
+        let killed = killed_at(&place, call, number, "undo", &["b"]).exit_code() != 0;
+        // Under way it can only be finished, and before that it can be begun again.
+        if place.sandbox("commit", ["--resume", "b"]).run().exit_code() != 0 {
+            place.sandbox("commit", ["--rollback", "b"]).run().ok();
+        }
+        if place.content() != before {
+            place.sandbox("undo", ["b"]).run().ok();
+        }
+        assert_eq!(place.content(), before, "{at}");
+        killed
+    };
+    let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
+    assert!(moments > 40, "only {moments} moments");
+}
