@@ -3,6 +3,8 @@
 #
 #   scripts/bench.sh [OPTIONS]         a table; numbers and pictures go to target/bench/
 #
+#   scripts/bench.sh image             what unpacking an image costs instead (--help tells more)
+#
 #   --pairs N         rounds of each case (default 60, at least 40 for figures that are to be believed)
 #   --case PATTERN    only cases whose name matches this bash pattern, such as 'run*' (default: all)
 #   --without NAME    leave a contender out (runc, youki, myrt, bare); may be repeated
@@ -18,6 +20,8 @@
 # directories on a tmpfs; a fresh copy of each binary; one config.json for all, with and without a cgroup namespace.
 # Where the host is not on cgroup v2 alone, cgroup2 is mounted over /sys/fs/cgroup in a mount namespace of the benchmark.
 . "$(dirname "$0")/lib.sh"
+
+if [ "${1:-}" = image ]; then shift; exec "$BASH" "$root/scripts/bench/image.sh" "$@"; fi
 
 usage() { sed -n '2,/^\. /{/^\. /d;s/^# \{0,1\}//p}' "$0"; }
 pairs=60 only='*' without=' ' given='' scale=0 mode=measure trace='' arguments=("$@")

@@ -54,7 +54,7 @@ lint() {
 
 scripts_parse() {
     local file
-    for file in "$root"/scripts/*.sh "$root"/scripts/vm/{*.sh,agent,customize,rounds} "$root"/rootfs-examples/*.sh "$root"/.ci/run; do bash -n "$file" || return; done
+    for file in "$root"/scripts/*.sh "$root"/scripts/bench/*.sh "$root"/scripts/vm/{*.sh,agent,customize,rounds} "$root"/rootfs-examples/*.sh "$root"/.ci/run; do bash -n "$file" || return; done
     for file in "$root"/scripts/*.py "$root"/scripts/bench/*.py "$root"/scripts/install/*.py; do
         python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$file" || return
     done
