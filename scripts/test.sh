@@ -113,7 +113,7 @@ as_user() { # USER FOLDER COMMAND…
 }
 
 images() {
-    need_package python3 busybox-static util-linux uidmap umoci skopeo runc
+    need_package python3 busybox-static util-linux uidmap umoci skopeo buildah runc
     local program
     say "building the images' suite"
     as_builder cargo test --locked --test image --no-run

@@ -7,9 +7,10 @@ use serde_json::json;
 use crate::make::{Header, Layout, Pack, Place, Tar};
 use crate::util::TestCommand;
 
-/// A line for each file with everything that can be told of it, extended attributes included.
+/// A line for each file with everything that can be told of it, extended attributes included. The root itself has no entry in
+/// many images, so that its time is that of unpacking.
 pub fn listing(folder: &Path) -> Vec<String> {
-    let script = "cd \"$1\" && find . -printf '%P %y %#m %U %G %T@ %n %l ' \\( -type d -printf '\\n' -o -printf '%s\\n' \\) | sort
+    let script = "cd \"$1\" && stat -c '%a %u %g' . && find . -mindepth 1 -printf '%P %y %#m %U %G %T@ %n %l ' \\( -type d -printf '\\n' -o -printf '%s\\n' \\) | sort
                   find . \\( -type b -o -type c \\) -exec stat -c '%n %t %T' {} + | sort
                   find . -type f -exec sha256sum {} + | sort
                   python3 -c \"$2\" | sort";
@@ -28,7 +29,7 @@ fn compare(place: &Place, tag: &str) {
     place.image(["unpack", "--quiet", &source, "ours"]).run().ok();
     TestCommand::new(["umoci", "unpack", "--image", &source[4..], "theirs"]).cwd(&place.0).run().ok();
     let (ours, theirs) = (listing(&place.path("ours/rootfs")), listing(&place.path("theirs/rootfs")));
-    assert!(ours.len() > 10, "{ours:?}");
+    assert!(ours.len() >= 10, "{ours:?}");
     for (line, (our, their)) in ours.iter().zip(&theirs).enumerate() {
         assert_eq!(our, their, "line {line}");
     }
@@ -92,4 +93,32 @@ fn an_image_made_by_umoci() {
         umoci config --image oci:x --config.cmd sh"#;
     TestCommand::shell(script, [place.0.display()]).run().ok();
     compare(&place, "x");
+}
+
+#[test]
+fn an_image_built_by_buildah() {
+    let place = Place::new("buildah");
+    let script = r#"
+        cd "$1"
+        mkdir context
+        cp /bin/busybox context/busybox
+        cat >context/Dockerfile <<'END'
+FROM scratch
+COPY busybox /bin/busybox
+COPY --chown=7:8 Dockerfile /srv/app/
+ADD busybox /bin/sh
+USER 1000:1000
+WORKDIR /srv/app
+ENV GREETING=hello
+VOLUME /data
+EXPOSE 80
+CMD ["/bin/sh", "-c", "echo $GREETING; pwd; busybox id -u; busybox stat -c %u Dockerfile"]
+END
+        buildah="buildah --root $1/storage --runroot $1/run --storage-driver vfs"
+        $buildah bud --quiet --layers --tag made context
+        $buildah push --quiet made oci:oci:made"#;
+    TestCommand::shell(script, [place.0.display()]).run().ok();
+    compare(&place, "made");
+    let run = [crate::util::runtime(), "--root".to_owned(), place.text("state"), "image".to_owned(), "run".to_owned()];
+    TestCommand::new(run).arg("oci:oci:made").cwd(&place.0).run().ok().stdout("hello\n/srv/app\n1000\n7");
 }
