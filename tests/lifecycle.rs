@@ -10,6 +10,7 @@ use crate::util::{Bundle, json, until};
 
 #[test]
 fn a_container_goes_from_created_to_running_to_stopped_to_gone() {
+    only_for_myrt!(CRUN_WORDS);
     let bundle = Bundle::busybox("lifecycle");
     bundle.sh("echo started > /tmp/started; trap 'exit 0' TERM; while :; do sleep 1000 & wait $!; done");
     bundle.create().ok();
@@ -27,6 +28,7 @@ fn a_container_goes_from_created_to_running_to_stopped_to_gone() {
 
 #[test]
 fn state_has_every_field_of_the_contract() {
+    only_for_myrt!(CRUN_ROOTFS);
     let bundle = Bundle::busybox("state");
     bundle.sleeps().config(|config| config["annotations"] = json!({ "org.example.key": "value" }));
     bundle.create().ok();
@@ -51,6 +53,7 @@ fn state_has_every_field_of_the_contract() {
 
 #[test]
 fn commands_on_an_unknown_container_say_that_it_does_not_exist() {
+    only_for_myrt!(CRUN_WORDS);
     let bundle = Bundle::busybox("unknown");
     for command in [&["state"][..], &["start"], &["kill"], &["delete"], &["exec"], &["pause"], &["resume"], &["ps"]] {
         let mut args = command.to_vec();
@@ -109,6 +112,7 @@ fn of_two_creates_at_once_exactly_one_wins() {
 
 #[test]
 fn an_id_that_is_not_a_plain_name_is_refused() {
+    only_for_myrt!(CRUN_IDS);
     let bundle = Bundle::busybox("names");
     let dir = bundle.dir.to_str().unwrap();
     for id in ["", ".", "..", "../up", "a/b", "/abs", "with space", "new\nline", "semi;colon", "umläut"] {
@@ -124,6 +128,7 @@ fn an_id_that_is_not_a_plain_name_is_refused() {
 
 #[test]
 fn a_container_starts_once() {
+    only_for_myrt!(CRUN_WORDS);
     let bundle = Bundle::busybox("once");
     bundle.sleeps();
     bundle.create().ok();
@@ -158,6 +163,7 @@ fn a_created_container_can_be_deleted() {
 
 #[test]
 fn delete_takes_several_spellings_of_force() {
+    only_for_myrt!(CRUN_DASHES);
     let bundle = Bundle::busybox("force_flag");
     bundle.sleeps();
     for args in [["delete", "-f", &bundle.id], ["delete", "--force", &bundle.id], ["delete", "-force", &bundle.id]] {
@@ -169,6 +175,7 @@ fn delete_takes_several_spellings_of_force() {
 
 #[test]
 fn kill_knows_signals_by_name_and_number() {
+    only_for_myrt!(CRUN_SIGNALS);
     let bundle = Bundle::busybox("signals");
     bundle.sh("for s in USR1 USR2 HUP INT TERM; do trap \"echo $s >> /tmp/got\" $s; done; echo > /tmp/ready; \
                while :; do sleep 1000 & wait $!; done");
@@ -197,6 +204,7 @@ fn kill_knows_signals_by_name_and_number() {
 
 #[test]
 fn kill_refuses_a_signal_that_there_is_not() {
+    only_for_myrt!(CRUN_SIGNALS);
     let bundle = Bundle::busybox("bad_signal");
     bundle.sleeps();
     bundle.run_detached();
@@ -208,6 +216,7 @@ fn kill_refuses_a_signal_that_there_is_not() {
 
 #[test]
 fn kill_of_a_stopped_container_says_that_it_is_not_running() {
+    only_for_myrt!(CRUN_WORDS);
     let bundle = Bundle::busybox("kill_stopped");
     bundle.args(["true"]);
     bundle.create().ok();
@@ -244,6 +253,7 @@ fn kill_all_reaches_every_process() {
 
 #[test]
 fn delete_takes_along_what_outlived_the_first_process() {
+    only_for_myrt!(ORPHANS_V2);
     let bundle = Bundle::busybox("orphans");
     bundle.sh("sleep 1000 & sleep 1001 & echo > /tmp/ready; exec sleep 1002").config(|config| config.share("pid"));
     bundle.run_detached();

@@ -74,6 +74,7 @@ fn the_limits_of_a_user_hold_where_controllers_are_delegated() {
 
 #[test]
 fn without_delegation_there_is_one_warning_that_names_a_limit() {
+    only_for_myrt!(ROOTLESS_SILENT);
     only_for_myrt!(ROOTLESS_CGROUP);
     // In the cgroup of the caller, which is root's.
     let bundle = limited("de_none", &Ordinary { prefix: as_user(), ..user() }, Value::Null);
@@ -112,6 +113,7 @@ fn root_of_a_user_namespace_may_pass_controllers_on() {
 
 #[test]
 fn so_may_root_of_a_users_container() {
+    only_for_myrt!(CGROUP_OWNED);
     machine();
     for as_scope in [false, true] {
         let bundle = Bundle::rootless("de_users", &user(), true);

@@ -34,6 +34,7 @@ fn a_binary_that_its_user_can_overwrite_runs_from_sealed_memory() {
 #[test]
 fn an_idmapped_mount_of_a_tmpfs_is_refused_with_its_field() {
     only_for_myrt!(IDMAP);
+    only_for_myrt!(FIELD_NAMED);
     let bundle = bundle("fb_idmap");
     let folder = format!("/dev/shm/{}-source", bundle.id);
     for (source, possible) in [(bundle.outside("").display().to_string(), true), (folder.clone(), false)] {

@@ -64,6 +64,7 @@ fn without_a_session_the_message_says_how_to_get_one() {
 
 #[test]
 fn from_outside_the_session_the_manager_has_the_process_moved() {
+    only_for_myrt!(SCOPE_BELOW);
     // The caller's cgroup is root's, out of which the user's manager may move nothing by itself.
     let bundle = scope_of("us_outside", &Ordinary { prefix: as_user(), ..user() });
     bundle.args(["cat", "/proc/self/cgroup"]).run().ok().stdout(&format!("0::{}", bundle.cgroup()));

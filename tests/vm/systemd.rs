@@ -31,6 +31,7 @@ fn limited(name: &str) -> Bundle {
 #[test]
 fn limits_are_properties_of_the_scope_and_stand_in_its_cgroup() {
     only_for_myrt!(SCOPE_PROPERTIES);
+    only_for_myrt!(WEIGHT_CURVE);
     let bundle = limited("sd_limits");
     bundle.run_detached();
     let rows = [
@@ -56,7 +57,7 @@ fn limits_are_properties_of_the_scope_and_stand_in_its_cgroup() {
 
 #[test]
 fn an_io_weight_is_a_property_as_well() {
-    only_for_myrt!(SCOPE_PROPERTIES);
+    only_for_myrt!(SCOPE_IO);
     let bundle = scope("sd_io");
     bundle.sleeps().config(|config| config["linux"]["resources"]["blockIO"] = json!({ "weight": 500 }));
     bundle.run_detached();
@@ -124,6 +125,7 @@ fn the_unit_says_what_it_is_and_is_not_kept_after_a_failure() {
 
 #[test]
 fn without_a_path_the_scope_is_named_after_the_id() {
+    only_for_myrt!(SCOPE_BELOW);
     let bundle = scope("sd_default");
     bundle.args(["cat", "/proc/self/cgroup"]).config(|config| config["linux"]["cgroupsPath"] = Value::Null);
     let output = bundle.run();
@@ -134,6 +136,7 @@ fn without_a_path_the_scope_is_named_after_the_id() {
 
 #[test]
 fn exec_is_in_the_scope() {
+    only_for_myrt!(SCOPE_BELOW);
     let bundle = scope("sd_exec");
     bundle.sleeps().run_detached();
     bundle.exec(["cat", "/proc/self/cgroup"]).ok().stdout(&format!("0::{}", bundle.cgroup()));
@@ -141,6 +144,7 @@ fn exec_is_in_the_scope() {
 
 #[test]
 fn a_dash_nests_a_slice() {
+    only_for_myrt!(SCOPE_BELOW);
     let bundle = scope("sd_nested");
     let top = format!("mt{}", std::process::id());
     let inner = format!("{top}-in.slice");
@@ -175,6 +179,7 @@ fn a_name_that_systemd_would_not_take_is_refused_before_anything_is_made() {
 
 #[test]
 fn a_name_with_escapes_is_taken_as_it_is() {
+    only_for_myrt!(SCOPE_BELOW);
     let bundle = scope("sd_escapes");
     let name = format!("a\\x2db:{}_.", bundle.id);
     bundle.config(|config| config["linux"]["cgroupsPath"] = json!(format!("system.slice:test:{name}")));
