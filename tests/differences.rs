@@ -72,6 +72,7 @@ crate::differences! {
     MEMORY_POLICY: Both "linux.memoryPolicy is of a later version of the specification",
     OWN_STATISTICS: Own "how statistics are printed is each runtime's own affair; crun has no events",
     CPU_BURST: Both "a burst and an idle cgroup are of a later version of the specification",
+    EVENTS_TWICE: Runc "runc 1.1 tells of the kill that ends the container twice",
     SCOPE_IO: Both "runc 1.1 and crun 1.8 do not tell systemd the weight of a container's disk traffic",
     SCOPE_BELOW: Crun "crun puts the container into a cgroup named container below its scope, and lets a colon stand in its name",
     ROOTLESS_SILENT: Crun "crun 1.8 drops the limits of a rootless container that may not make a cgroup without a word",

@@ -103,6 +103,7 @@ fn the_four_rates_stand_in_one_line() {
 #[test]
 fn a_rate_of_a_device_that_is_not_there_is_refused() {
     crate::only_for_myrt!(LEFT_BEHIND);
+    crate::only_for_myrt!(FIELD_NAMED);
     let device = json!([{ "major": 251, "minor": 77, "rate": 1000 }]);
     let bundle = limited("io_no_device", json!({ "blockIO": { "throttleReadBpsDevice": device } }));
     bundle.run().fails().err_has("linux.resources.blockIO.throttleReadBpsDevice[0]");

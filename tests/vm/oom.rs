@@ -58,6 +58,7 @@ fn events_tell_of_each_kill() {
 #[test]
 fn the_kill_that_ends_the_container_is_told_as_well() {
     crate::only_for_myrt!(EVENTS);
+    crate::only_for_myrt!(EVENTS_TWICE);
     let bundle = limited("oom_last", memory(32));
     bundle.with_probe().sh("while [ ! -e /go ]; do usleep 10000; done; exec probe eat 64");
     bundle.run_detached();
