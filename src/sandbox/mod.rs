@@ -16,6 +16,7 @@ mod layers;
 mod name;
 mod plan;
 mod remove;
+mod rules;
 mod run;
 mod store;
 mod streams;
@@ -24,5 +25,6 @@ mod tree;
 
 pub use name::BoxName;
 pub use plan::Network;
+pub use rules::Rules;
 pub use run::{Ended, RunRequest, run};
 pub use store::{Box, Listed, Record, Run as BoxRun, Store};

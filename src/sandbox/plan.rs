@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
+use super::Rules;
 use super::host::{HostMount, Treatment};
 use crate::bail;
 use crate::error::{Context, Error, Result};
@@ -43,6 +44,8 @@ pub(super) struct Outline<'a> {
     pub(super) hidden: &'a [PathBuf],
     /// Sockets of the host that the program may connect to.
     pub(super) sockets: &'a [PathBuf],
+    /// What is different from the host; true paths.
+    pub(super) rules: &'a Rules,
 }
 
 /// Files of /proc, beside those that every container hides, that tell root about the whole machine's memory.
@@ -73,14 +76,29 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
         let kind = MountKind::Bind { source: mount.path.clone(), recursive: false };
         (mount.path.clone(), kind)
     });
+    let through = outline.rules.write_through.iter().map(|path| {
+        // With what is mounted below, since this is the host's own.
+        (path.clone(), MountKind::Bind { source: path.clone(), recursive: true })
+    });
+    let empty = outline
+        .rules
+        .tmpfs
+        .iter()
+        .map(|path| (path.clone(), MountKind::Filesystem { kind: "tmpfs".to_owned(), source: "tmpfs".to_owned() }));
     let mut files: Vec<(PathBuf, MountKind)> = overlays.chain(binds).collect();
+    // What is the host's own is no overlay, and neither is what is mounted in it.
+    files.retain(|(path, _)| !outline.rules.write_through.iter().any(|through| path.starts_with(through)));
     // A folder before what is mounted in it.
     files.sort_by(|(one, _), (other, _)| one.cmp(other));
     let sockets =
         outline.sockets.iter().map(|path| (path.clone(), MountKind::Bind { source: path.clone(), recursive: false }));
     let fresh = std::mem::take(&mut plan.rootfs.mounts);
     let own = |(destination, kind): (PathBuf, MountKind)| mount(destination, kind);
-    let all = files.into_iter().map(own).chain(fresh).chain(sockets.map(own));
+    let no_devices = |mount| Mount { flags: MountFlags::NODEV, recursive_set: libc::MOUNT_ATTR_NODEV, ..mount };
+    let through = through.map(own).map(no_devices);
+    let empty = empty.map(own).map(|mount| Mount { flags: MountFlags::NODEV | MountFlags::NOSUID, ..mount });
+    let files = files.into_iter().map(own).chain(through).chain(fresh);
+    let all = files.chain(empty).chain(sockets.map(own));
     plan.rootfs.mounts = all.enumerate().map(|(index, mount)| Mount { index, ..mount }).collect();
     Ok(plan)
 }
@@ -123,9 +141,15 @@ fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
     linux.resources = spec::Resources::default();
     linux.masked_paths.extend(HIDDEN.map(str::to_owned));
     linux.readonly_paths.extend(READ_ONLY.map(str::to_owned));
-    for path in outline.hidden {
-        let path = path.to_str().ok_or_else(|| Error::new(format!("{path:?} is not UTF-8")))?;
-        linux.masked_paths.push(path.to_owned());
+    let text = |path: &PathBuf| match path.to_str() {
+        Some(path) => Ok(path.to_owned()),
+        None => Err(Error::new(format!("{path:?} is not UTF-8"))),
+    };
+    for path in outline.hidden.iter().chain(&outline.rules.hide) {
+        linux.masked_paths.push(text(path)?);
+    }
+    for path in &outline.rules.read_only {
+        linux.readonly_paths.push(text(path)?);
     }
     if outline.network == Network::Host {
         linux.namespaces.retain(|namespace| namespace.r#type != "network");
@@ -169,6 +193,7 @@ fn process(outline: &Outline<'_>) -> Result<spec::Process> {
         args: outline.command.iter().map(text).collect::<Result<_>>()?,
         env: environment(),
         cwd: cwd.to_owned(),
+        no_new_privileges: outline.rules.no_new_privileges,
         ..spec::Process::default()
     })
 }

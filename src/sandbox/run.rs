@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::plan::{self, Network, Outline};
 use super::store::{Box, Run, Store};
-use super::{BoxName, base, commit, host, layers, streams};
+use super::{BoxName, Rules, base, commit, host, layers, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
 use crate::error::{Context, Error, Result};
@@ -24,6 +24,8 @@ pub struct RunRequest {
     pub network: Network,
     /// Sockets of the host that the program may connect to.
     pub sockets: Vec<PathBuf>,
+    /// What is different from the host.
+    pub rules: Rules,
 }
 
 /// A run that is over.
@@ -43,10 +45,11 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     // First of all, since it may begin this program anew.
     entry::ensure_protected()?;
     require_root()?;
+    let rules = request.rules.resolved()?;
     let sockets = request.sockets.iter().map(socket).collect::<Result<Vec<_>>>()?;
     let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().all(rustix::termios::isatty);
     let mut held = store.hold_or_make(request.name.clone())?;
-    let result = in_box(store, request, &mut held, sockets, terminal);
+    let result = in_box(store, request, &mut held, &sockets, &rules, terminal);
     match result {
         Ok(code) => Ok(Ended { code, held }),
         Err(error) => {
@@ -59,7 +62,14 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     }
 }
 
-fn in_box(store: &Store, request: &RunRequest, held: &mut Box, sockets: Vec<PathBuf>, terminal: bool) -> Result<u8> {
+fn in_box(
+    store: &Store,
+    request: &RunRequest,
+    held: &mut Box,
+    sockets: &[PathBuf],
+    rules: &Rules,
+    terminal: bool,
+) -> Result<u8> {
     commit::require_finished(held)?;
     // Of a run that was killed.
     base::settle(held)?;
@@ -76,7 +86,8 @@ fn in_box(store: &Store, request: &RunRequest, held: &mut Box, sockets: Vec<Path
         mounts: &mounts,
         overlays,
         hidden: &[store.real_path()?],
-        sockets: &sockets,
+        sockets,
+        rules,
     })?;
     if request.network == Network::Host {
         log::warn("the network is the host's: what listens there, on abstract sockets as well, can be reached");

@@ -11,6 +11,7 @@
 //! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
 //! | `mounts.rs` | hosts with mounts below `/`, each kind |
 //! | `confined.rs` | what a hostile program tries |
+//! | `rules.rs` | `--hide` and its kin |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //!
 //! All need root.
@@ -24,6 +25,7 @@ mod kills;
 mod mounts;
 mod packages;
 mod place;
+mod rules;
 mod run;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]

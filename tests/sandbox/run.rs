@@ -68,6 +68,10 @@ fn all_processes_end_with_the_program() {
     assert!(!held, "a process of the box lives on: {alive}");
 }
 
+/// Sleeps until a signal ends it. No shell: dash may miss an interrupt right before it forks, in a box and outside.
+const SLEEPER: &str = "import signal, time
+signal.signal(signal.SIGINT, signal.SIG_DFL); print('ready', flush=True); time.sleep(1000)";
+
 #[test]
 fn a_signal_to_the_caller_reaches_the_program() {
     let place = Place::new();
@@ -77,7 +81,7 @@ fn a_signal_to_the_caller_reaches_the_program() {
     running.signal(Signal::TERM);
     running.wait().code(9).out_has("got it");
     // One without a handler ends it, as it would outside, though it is alone in its pid namespace.
-    let mut running = place.script("echo ready; exec sleep 1000").spawn();
+    let mut running = place.python(SLEEPER).spawn();
     running.until_stdout("ready");
     running.signal(Signal::INT);
     running.wait().code(130);
@@ -112,7 +116,7 @@ fn a_program_in_a_terminal_has_one_of_its_own() {
 fn an_interrupt_typed_in_a_terminal_reaches_the_program() {
     let place = Place::new();
     let (mut terminal, slave) = Terminal::open();
-    let command = place.sandbox("run", ["--name", "b", "sh", "-c", "echo ready; sleep 1000; echo not here"]);
+    let command = place.python(SLEEPER);
     let copy = || slave.try_clone().unwrap().into();
     let running = command.spawn_with(copy(), copy(), copy(), None);
     terminal.until_seen("ready");

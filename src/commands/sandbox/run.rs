@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::{finish, store};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::{Error, Result};
-use crate::sandbox::{self, BoxName, Network, RunRequest};
+use crate::sandbox::{self, BoxName, Network, Rules, RunRequest};
 
 crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
 
@@ -21,6 +21,16 @@ crate::args! {
         net: Option<Network> = "--net NETWORK",
         /// Let the program connect to this socket of the host, such as /run/docker.sock
         allow_socket: Vec<PathBuf> = "--allow-socket PATH",
+        /// Make this file or folder empty inside
+        hide: Vec<PathBuf> = "--hide PATH",
+        /// Let this file or folder be read, not changed
+        read_only: Vec<PathBuf> = "--read-only PATH",
+        /// Let the program write here on the host itself; its sockets can be reached as well
+        write_through: Vec<PathBuf> = "--write-through PATH",
+        /// Put an empty folder here that is forgotten at the end
+        tmpfs: Vec<PathBuf> = "--tmpfs PATH",
+        /// Let setuid programs and file capabilities give nothing
+        no_new_privileges: bool = "--no-new-privileges",
         /// Where boxes are kept (default: /var/lib/myrt/sandbox)
         store: Option<PathBuf> = "--store DIR",
     }
@@ -64,6 +74,13 @@ pub(super) fn start(args: Args, command: Vec<OsString>) -> Result<u8> {
         command,
         network: args.net.unwrap_or_default(),
         sockets: args.allow_socket,
+        rules: Rules {
+            hide: args.hide,
+            read_only: args.read_only,
+            write_through: args.write_through,
+            tmpfs: args.tmpfs,
+            no_new_privileges: args.no_new_privileges,
+        },
     };
     let ended = sandbox::run(&store, &request).map_err(own_failure)?;
     finish::decide(&store, ended)

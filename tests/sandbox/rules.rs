@@ -1,0 +1,65 @@
+//! `--hide`, `--read-only`, `--write-through`, `--tmpfs`, `--no-new-privileges`.
+
+use crate::place::Place;
+use crate::util::TestCommand;
+
+fn run(place: &Place, flags: &[&str], script: &str) -> crate::util::command::Output {
+    let words = ["--name", "b"].iter().chain(flags).copied().chain(["sh", "-c", script]).collect::<Vec<_>>();
+    place.sandbox("run", words).run()
+}
+
+fn host() -> Place {
+    let place = Place::new();
+    TestCommand::shell("mkdir d d/e; echo secret >d/f; echo secret >f; ln -s d link", [""])
+        .cwd(place.host())
+        .run()
+        .ok();
+    place
+}
+
+#[test]
+fn hidden_paths_are_empty_and_stay_so() {
+    let place = host();
+    let script = "cat f; ls -A d; echo x >d/new; umount d; umount f; cat f";
+    run(&place, &["--hide", "d", "--hide", "f"], script).ok().stdout("");
+    assert_eq!(place.changes(), Vec::<String>::new());
+    run(&place, &["--hide", "nowhere"], "true").code(125).err_has("--hide \"nowhere\"");
+}
+
+#[test]
+fn read_only_paths_are_read_only_behind_a_link_as_well() {
+    let place = host();
+    let script =
+        "cat d/f; echo x >d/f; touch d/new; rm d/f; mv d other; echo x >>f; mount -o remount,rw d; echo x >d/new; ls d";
+    run(&place, &["--read-only", "link"], script).stdout("secret\ne\nf");
+    assert_eq!(place.changes(), ["f: modified content,times"]);
+}
+
+#[test]
+fn what_is_written_through_is_the_hosts() {
+    let place = host();
+    run(&place, &["--write-through", "d"], "echo mine >d/new; echo box >f").ok();
+    assert_eq!(std::fs::read_to_string(place.host().join("d/new")).unwrap(), "mine\n");
+    assert_eq!(std::fs::read_to_string(place.host().join("f")).unwrap(), "secret\n");
+    assert_eq!(place.changes(), ["f: modified content,times"]);
+    // A device node that is the host's stays closed.
+    TestCommand::shell("mknod d/zero c 1 5; chmod 666 d/zero", [""]).cwd(place.host()).run().ok();
+    run(&place, &["--write-through", "d"], "head -c 1 d/zero").fails();
+}
+
+#[test]
+fn a_tmpfs_is_empty_and_forgotten() {
+    let place = host();
+    run(&place, &["--tmpfs", "d"], "ls -A d; echo x >d/x && cat d/x").ok().stdout("x");
+    run(&place, &[], "ls d").ok().stdout("e\nf");
+    assert_eq!(place.changes(), Vec::<String>::new());
+}
+
+#[test]
+fn without_new_privileges_a_setuid_program_gives_nothing() {
+    let place = host();
+    TestCommand::shell("cp /usr/bin/id id; chmod 4755 id; chmod 755 .", [""]).cwd(place.host()).run().ok();
+    let script = "setpriv --reuid 1234 --clear-groups ./id -un";
+    run(&place, &[], script).ok().stdout("root");
+    run(&place, &["--no-new-privileges"], script).out_lacks("root");
+}
