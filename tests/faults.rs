@@ -375,7 +375,7 @@ fn a_corrupted_state_stops_neither_list_nor_the_others() {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
         assert_eq!(bundle.status(), "running");
-        crate::util::leftovers::sweep("no-marker", &broken.cgroup(), &broken.dir);
+        crate::util::leftovers::sweep("NO=MARKER", &broken.cgroup(), &broken.dir);
     }
 }
 

@@ -72,9 +72,14 @@ impl<'a> Launch<'a> {
             annotations: &plan.annotations,
             rootless: options.rootless,
         })?;
-        record.check_free()?;
         let state = State::new(id.as_str(), plan, record)?;
-        let made = Made { folder: store.reserve(id)?, state, hooks_ran: false, kept: false };
+        let folder = store.reserve(id)?;
+        // Before a state names that unit, and before there is anything to take down.
+        if let Err(taken) = state.cgroup.check_free() {
+            folder.remove()?;
+            return Err(taken);
+        }
+        let made = Made { folder, state, hooks_ran: false, kept: false };
         // First the state: whatever is killed from here on can be listed and deleted.
         made.folder.write_first(&made.state, config)?;
         notify_socket::make_folder(&made.folder)?;
