@@ -4,6 +4,9 @@
 //! even before this.
 #![no_main]
 
+#[path = "sys/no_lookups.rs"]
+mod no_lookups;
+
 use std::ffi::{OsString, c_char, c_int};
 
 use myrt::cli::{self, Request};

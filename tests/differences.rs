@@ -33,6 +33,7 @@ crate::differences! {
     BUSY_BINARY: Runc "runc 1.1 runs from a read-only mount, where a refused request to write still makes the file busy for a moment",
     STATE_OWNER: Own "runc believes a state whoever wrote it: its state root is its callers' to guard",
     KEEP_GROUPS: Runc "`run.oci.keep_original_groups` is an annotation of crun's",
+    LOOKUPS: Both "Debian's runc and crun are dynamic programs: what is looked up by which files, their libraries decide",
     CHROOT: Own "runc makes the container, and its exec enters the root outside the chroot",
     UNGRANTED: Runc "runc 1.1 refuses a container that asks for a capability which runc itself lacks; the specification wants a warning",
     WEIGHT_CURVE: Both "runc 1.1 and crun 1.8 make a weight of shares on a straight line, 39 of the default; later versions have the curve",

@@ -731,3 +731,14 @@ fn a_hook_of_the_container_cannot_be_replaced_by_the_container() {
     // Its three streams, and what ls opened itself.
     assert!(fds.lines().count() <= 4, "{fds}");
 }
+
+#[test]
+fn cve_2019_14271_the_binary_holds_nothing_that_loads_modules() {
+    only_for_myrt!(LOOKUPS);
+    let program = fs::read(crate::util::runtime()).unwrap();
+    let holds = |word: &[u8]| program.windows(word.len()).any(|window| window == word);
+    assert!(holds(b"config.json"), "the search finds what is there");
+    for word in ["libnss_", "nsswitch.conf"] {
+        assert!(!holds(word.as_bytes()), "{word}: names are looked up, by files of whatever root it is in");
+    }
+}

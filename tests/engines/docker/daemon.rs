@@ -88,7 +88,7 @@ impl Daemon {
         let host = self.host();
         TestCommand::new([CLIENT])
             .env("DOCKER_HOST", host)
-            .env("DOCKER_CONFIG", "/nowhere")
+            .env("DOCKER_CONFIG", self.path("client"))
             .args(words.split_whitespace())
     }
 

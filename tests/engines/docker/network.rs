@@ -74,7 +74,7 @@ fn compose_brings_services_up_and_down() {
     let project = format!("compose{}", std::process::id());
     let compose = |words: &str| {
         let command = TestCommand::new(["docker-compose", "--file", &file, "--project-name", &project]);
-        command.args(words.split(' ')).env("DOCKER_HOST", daemon.host()).env("HOME", "/nowhere")
+        command.args(words.split(' ')).env("DOCKER_HOST", daemon.host()).env("HOME", daemon.path("client"))
     };
     compose("up --detach").run().ok();
     until("the services have talked", || compose("logs ask").run().out().contains("composed").then_some(()));
