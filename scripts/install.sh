@@ -39,7 +39,7 @@ done
 [ -z "$destdir" ] || [ -z "$restart" ] || die "--restart and --destdir exclude each other: engines read what is below /"
 [ ${#options[@]} = 0 ] || [ ${#engines[@]} -gt 0 ] || die "--default needs an engine"
 
-if [ -z "$myrt$uninstall" ]; then need_release; arguments+=(--binary "$myrt"); fi
+if [ -z "$myrt$uninstall" ]; then need_release --bins; arguments+=(--binary "$myrt"); fi
 if [ -z "$destdir" ] && [ "$(id -u)" != 0 ]; then as_root "$BASH" "$0" "${arguments[@]}"; exit; fi
 need_package python3
 

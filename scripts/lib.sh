@@ -57,11 +57,11 @@ need_rust() {
 # Where cargo puts a build of PROFILE: .cargo/config.toml names the target, so the host's triple is part of the path.
 built() { echo "${CARGO_TARGET_DIR:-$root/target}/$(as_builder rustc -vV | sed -n 's/^host: //p')/$1"; }
 
-# need_release: builds the release of myrt, and of the programs beside it; sets $myrt.
+# need_release [--bins]: builds the release of myrt, with --bins the programs beside it as well; sets $myrt.
 need_release() {
     need_rust
     say "building myrt (release)"
-    as_builder cargo build --release --locked --bins
+    as_builder cargo build --release --locked "${1:---bin=myrt}"
     myrt=$(built release)/myrt
 }
 

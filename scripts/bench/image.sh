@@ -21,7 +21,7 @@ while [ $# -gt 0 ]; do
     shift
 done
 need_package python3 umoci skopeo zstd time util-linux
-if [ -z "$myrt" ]; then need_release; fi
+if [ -z "$myrt" ]; then need_release --bins; fi
 out=$root/target/bench
 as_builder mkdir -p "$out"
 if [ -z "$archive" ]; then
