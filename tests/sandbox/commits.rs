@@ -133,6 +133,24 @@ fn what_the_host_changes_during_the_run_is_a_conflict() {
 }
 
 #[test]
+fn a_folder_in_which_both_were_busy_is_no_conflict() {
+    let place = Place::new();
+    let host = place.host();
+    std::fs::create_dir(host.join("d")).unwrap();
+    let script = ": >d/short-lived; rm d/short-lived; echo box >file; echo ready; read line";
+    let mut running = place.script(script).spawn_on(std::process::Stdio::piped());
+    running.until_stdout("ready");
+    std::fs::write(host.join("d/late"), "host").unwrap();
+    running.signal(rustix::process::Signal::TERM);
+    running.wait();
+    // Somebody on the host gives the folder an earlier time back, as an archiver does.
+    TestCommand::new(["touch", "-d", "@1000000000", &place.path("d")]).run().ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    let read = |name: &str| std::fs::read_to_string(host.join(name)).unwrap();
+    assert_eq!((read("file"), read("d/late")), ("box\n".into(), "host".into()));
+}
+
+#[test]
 fn a_box_that_saw_the_hosts_change_has_no_conflict() {
     let place = Place::new();
     std::fs::write(place.host().join("file"), "old").unwrap();

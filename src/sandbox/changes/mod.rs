@@ -32,6 +32,15 @@ pub struct Change {
     pub after: Option<Meta>,
 }
 
+impl Change {
+    /// Whether all that happened is that a folder of the host has a later time.
+    pub(super) fn is_folders_time(&self) -> bool {
+        self.kind == Kind::Modified
+            && self.aspects == [Aspect::Times]
+            && self.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder)
+    }
+}
+
 /// What happened to a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]

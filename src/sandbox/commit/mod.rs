@@ -21,7 +21,7 @@ pub use journal::{Stage, stage};
 use self::journal::{Journal, mark};
 use self::steps::Site;
 use super::base::{self, Base, Seen};
-use super::changes::{self, Change};
+use super::changes::{self, Change, Kind};
 use super::layers::UPPER;
 use super::store::Box;
 use super::text;
@@ -77,7 +77,8 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     let mut conflicts = Vec::new();
     for place in &selected {
         let change = &changes[*place];
-        if base::differs(&roots[change.layer], change, seen.of(&change.path))? {
+        // The time of a folder is no work of anybody's: the later one stays, and nobody's entries are touched.
+        if !change.is_folders_time() && base::differs(&roots[change.layer], change, seen.of(&change.path))? {
             conflicts.push(*place);
         }
     }
@@ -86,8 +87,13 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     match winner {
         Winner::Nobody if !conflicts.is_empty() => return Ok(Outcome::Conflicts(paths(&conflicts))),
         Winner::Theirs => {
-            // What the box put into a folder of its own cannot go where the host has something else by now.
-            let lost = |change: &Change| conflicts.iter().any(|place| change.path.starts_with(&changes[*place].path));
+            // What the box put into a folder of its own cannot go where the host has something else by now. A folder that
+            // both have keeps the host's mode and owner, and takes entries all the same.
+            let lost = |change: &Change| {
+                conflicts.iter().map(|place| &changes[*place]).any(|taken| {
+                    change.path == taken.path || (taken.kind != Kind::Modified && change.path.starts_with(&taken.path))
+                })
+            };
             let all: Vec<usize> = selected.iter().copied().filter(|place| lost(&changes[*place])).collect();
             selected.retain(|place| !all.contains(place));
             left = paths(&all);
