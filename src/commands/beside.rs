@@ -2,12 +2,16 @@
 //!
 //! What is no part of a container start lives there, since the kernel counts every page of a program's text that it maps.
 
+use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
 
-use crate::error::Error;
+use super::output;
+use crate::cli::{self, Command, Request};
+use crate::error::{Error, Result};
+use crate::log;
 use crate::sys::entry;
 
 /// Executes the program with this one's command line. Comes back only with the reason why not.
@@ -18,9 +22,27 @@ pub(super) fn become_program(name: &str) -> Error {
     }
 }
 
+/// What such a program does: the same command line, `row` and its word left out, understood by its own commands.
+///
+/// # Errors
+/// Where a command fails.
+pub(super) fn main(row: &Command, commands: &'static [Command], words: Vec<OsString>) -> Result<u8> {
+    let (global, words) = cli::global(words.into_iter().skip(1))?;
+    log::configure(global.log_settings())?;
+    let mut words = words.into_iter().peekable();
+    words.next_if(|word| word == row.name);
+    if words.peek().is_none() && !global.version {
+        return output::print(&cli::command_help(row)).map(|()| 0);
+    }
+    match cli::command(commands, &global, words.collect())? {
+        Request::Print(text) => output::print(&text).map(|()| 0),
+        Request::Run(command, parsed) => (command.run)(&global, parsed),
+    }
+}
+
 /// Looks beside this program's file. When that was executed through a mount of its own (`sys::entry`), the kernel does not
 /// know its path any more, and the name that it was called by has to do.
-fn find(name: &str) -> Result<(PathBuf, OwnedFd), Error> {
+fn find(name: &str) -> Result<(PathBuf, OwnedFd)> {
     let by_kernel = std::fs::read_link("/proc/self/exe").ok();
     let by_name = called_as().and_then(|path| path.canonicalize().ok());
     let beside = |path: PathBuf| path.with_file_name(name);

@@ -61,18 +61,8 @@ pub static ALL: &[Command] = &[
 /// # Errors
 /// Where a command fails.
 pub fn run(words: Vec<std::ffi::OsString>) -> Result<u8> {
-    use crate::cli::{self, Request};
-    let (global, words) = cli::global(words.into_iter().skip(1))?;
-    crate::log::configure(global.log_settings())?;
     rustix::process::umask(Mode::empty());
-    let words = words.into_iter().skip_while(|word| word == "image").collect::<Vec<_>>();
-    if words.is_empty() && !global.version {
-        return super::output::print(&cli::command_help(&COMMAND)).map(|()| 0);
-    }
-    match cli::command(ALL, &global, words)? {
-        Request::Print(text) => super::output::print(&text).map(|()| 0),
-        Request::Run(command, parsed) => (command.run)(&global, parsed),
-    }
+    beside::main(&COMMAND, ALL, words)
 }
 
 #[cfg(test)]

@@ -12,10 +12,9 @@ mod undo;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use super::{beside, output};
-use crate::cli::{self, Command, Group, Parsed, Request};
+use super::beside;
+use crate::cli::{Command, Group, Parsed};
 use crate::error::Result;
-use crate::log;
 use crate::sandbox::{BoxName, Store};
 
 /// The row.
@@ -52,17 +51,7 @@ pub static ALL: &[Command] =
 /// # Errors
 /// Where a command fails.
 pub fn main(words: Vec<OsString>) -> Result<u8> {
-    let (global, words) = cli::global(words.into_iter().skip(1))?;
-    log::configure(global.log_settings())?;
-    let mut words = words.into_iter().peekable();
-    words.next_if(|word| word == "sandbox");
-    if words.peek().is_none() && !global.version {
-        return output::print(&cli::command_help(&COMMAND)).map(|()| 0);
-    }
-    match cli::command(ALL, &global, words.collect())? {
-        Request::Print(text) => output::print(&text).map(|()| 0),
-        Request::Run(command, parsed) => (command.run)(&global, parsed),
-    }
+    beside::main(&COMMAND, ALL, words)
 }
 
 fn store(place: Option<PathBuf>) -> Result<Store> {
