@@ -63,6 +63,27 @@ pub fn parse_resources(bytes: &[u8], file: &str) -> Result<spec::Resources> {
     parse_json(bytes, file)
 }
 
+/// Parses a seccomp profile, as `sandbox run --seccomp` gets it; `file` is its name, for messages.
+///
+/// # Errors
+/// Where it is not what the specification says under `linux.seccomp`. The form of Docker's engine has conditions of its own:
+/// to leave them out would allow what they forbid.
+pub fn parse_seccomp(bytes: &[u8], file: &str) -> Result<spec::Seccomp> {
+    let all: serde_json::Value = parse_json(bytes, file)?;
+    let rules = all["syscalls"].as_array().into_iter().flatten();
+    let keys = rules.chain([&all]).filter_map(serde_json::Value::as_object).flatten();
+    let said = |value: &serde_json::Value| !value.is_null() && *value != serde_json::json!({});
+    for (key, _) in keys.filter(|(_, value)| said(value)) {
+        if ["archMap", "includes", "excludes"].contains(&key.as_str()) {
+            return Err(Error::new(format!(
+                "{file}: {key}: this is the form of Docker's engine, not that of config.json"
+            ))
+            .hint("give what linux.seccomp of a config.json holds, where such conditions are resolved already"));
+        }
+    }
+    parse_json(bytes, file)
+}
+
 /// Reads a whole file or pipe of at most 16 MiB.
 ///
 /// # Errors
@@ -157,6 +178,19 @@ mod tests {
         let mut absent = spec::Spec { process: Some(spec::Process::default()), ..Default::default() };
         absent.linux.resources.memory = Some(spec::Memory::default());
         assert_eq!(parse_json::<spec::Spec>(text.as_bytes(), "f").unwrap(), absent);
+    }
+
+    #[test]
+    fn conditions_of_another_form_are_refused() {
+        let parse = |text: &str| parse_seccomp(text.as_bytes(), "f");
+        let rule = r#"{"names": ["read"], "action": "SCMP_ACT_ALLOW", "includes": "#;
+        for (text, key) in [
+            (r#"{"defaultAction": "SCMP_ACT_ALLOW", "archMap": [1]}"#.to_owned(), "archMap"),
+            (format!(r#"{{"syscalls": [{rule} {{"caps": ["CAP_SYS_ADMIN"]}}}}]}}"#), "includes"),
+        ] {
+            assert!(parse(&text).unwrap_err().to_string().contains(key), "{text}");
+        }
+        assert_eq!(parse(&format!(r#"{{"syscalls": [{rule} {{}}}}]}}"#)).unwrap().syscalls[0].names, ["read"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 pub mod capability;
 mod check;
 mod cpulist;
+pub mod default_seccomp;
 pub mod example;
 pub mod hooks;
 pub mod id;
@@ -32,7 +33,7 @@ pub mod syscalls;
 mod sysctl;
 
 pub use id::ContainerId;
-pub use load::{load, parse, parse_process, parse_resources, read, read_file};
+pub use load::{load, parse, parse_process, parse_resources, parse_seccomp, read, read_file};
 pub use sysctl::holder as sysctl_holder;
 
 /// A container, as it is going to be.

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::plan::{self, Network, Outline};
 use super::store::{Box, Run, Store};
-use super::{BoxName, Rules, base, commit, host, layers, streams};
+use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
 use crate::error::{Context, Error, Result};
@@ -26,6 +26,12 @@ pub struct RunRequest {
     pub sockets: Vec<PathBuf>,
     /// What is different from the host.
     pub rules: Rules,
+    /// What it may use.
+    pub limits: Limits,
+    /// Which system calls it may make.
+    pub seccomp: Seccomp,
+    /// Who makes the cgroup that limits need.
+    pub driver: Driver,
 }
 
 /// A run that is over.
@@ -45,11 +51,13 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     // First of all, since it may begin this program anew.
     entry::ensure_protected()?;
     require_root()?;
+    request.limits.check()?;
+    let filter = request.seccomp.resolved()?;
     let rules = request.rules.resolved()?;
     let sockets = request.sockets.iter().map(socket).collect::<Result<Vec<_>>>()?;
     let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().all(rustix::termios::isatty);
     let mut held = store.hold_or_make(request.name.clone())?;
-    let result = in_box(store, request, &mut held, &sockets, &rules, terminal);
+    let result = in_box(store, request, &mut held, &sockets, &rules, filter, terminal);
     match result {
         Ok(code) => Ok(Ended { code, held }),
         Err(error) => {
@@ -68,18 +76,17 @@ fn in_box(
     held: &mut Box,
     sockets: &[PathBuf],
     rules: &Rules,
+    filter: Option<crate::plan::Seccomp>,
     terminal: bool,
 ) -> Result<u8> {
     commit::require_finished(held)?;
     // Of a run that was killed.
     base::settle(held)?;
-    let engine = container::Store::open(Some(held.run_folder()))?;
-    // What a killed run has left.
-    container::delete(&engine, held.name().id(), true)?;
+    let engine = take_down(held)?;
     let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
     let mounts = host::mounts(&table);
     let overlays = layers::overlays(held, &mounts)?;
-    let plan = plan::make(Outline {
+    let mut plan = plan::make(Outline {
         command: &request.command,
         network: request.network,
         terminal,
@@ -101,8 +108,11 @@ fn in_box(
     held.record.unsettled = Some(base::now());
     held.save()?;
     streams::confine(terminal)?;
-    let options = CreateOptions { driver: Driver::Disabled, ..CreateOptions::default() };
-    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &RunOptions::default())?;
+    plan.seccomp = filter;
+    let driver = request.limits.impose(&mut plan, held.name().as_str(), &*held, request.driver)?;
+    let options = CreateOptions { driver, ..CreateOptions::default() };
+    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &RunOptions::default())
+        .map_err(|error| request.limits.explain(error))?;
     if let Some(run) = held.record.runs.last_mut() {
         run.ended = Some(crate::time::now());
         run.exit_code = Some(code);
@@ -110,6 +120,16 @@ fn in_box(
     held.save()?;
     base::settle(held)?;
     Ok(code)
+}
+
+/// Takes down what a killed run has left, its cgroup as well; gives where the engine keeps its state.
+///
+/// # Errors
+/// Where something of it cannot be removed.
+pub(super) fn take_down(held: &Box) -> Result<container::Store> {
+    let engine = container::Store::open(Some(held.run_folder()))?;
+    container::delete(&engine, held.name().id(), true)?;
+    Ok(engine)
 }
 
 fn require_root() -> Result<()> {

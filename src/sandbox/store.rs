@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::name::BoxName;
-use super::{remove, text};
+use super::{remove, run, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -199,6 +199,7 @@ impl Store {
     /// # Errors
     /// Where something cannot be removed; the box is gone from the list then, and the next removal tries again.
     pub fn remove(&self, held: Box) -> Result<()> {
+        run::take_down(&held)?;
         let unused = format!("{TRASH}{}-{}", held.name, BoxName::made_up()?);
         let trash = self.path.join(unused);
         rustix::fs::rename(&held.path, &trash).context(|| format!("rename {:?} to {trash:?}", held.path))?;

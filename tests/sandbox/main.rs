@@ -12,6 +12,7 @@
 //! | `mounts.rs` | hosts with mounts below `/`, each kind |
 //! | `confined.rs` | what a hostile program tries |
 //! | `rules.rs` | `--hide` and its kin |
+//! | `limits.rs` | `--memory`, `--cpus`, `--pids`, `--seccomp` |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //!
 //! All need root.
@@ -22,6 +23,7 @@ mod changes;
 mod commits;
 mod confined;
 mod kills;
+mod limits;
 mod mounts;
 mod packages;
 mod place;

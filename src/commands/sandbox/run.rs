@@ -1,16 +1,30 @@
 //! `myrt sandbox run`: a program in a box, from its start to its end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 
 use super::{finish, store};
+use crate::cli::values::{FromText, Size};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::{Error, Result};
-use crate::sandbox::{self, BoxName, Network, Rules, RunRequest};
+use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Rules, RunRequest, Seccomp};
 
 crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
+
+impl FromText for Cpus {
+    fn from_text(text: &OsStr) -> Result<Self, String> {
+        let number = text.to_str().and_then(|text| text.parse().ok()).unwrap_or(f64::NAN);
+        Self::new(number).map_err(|error| error.to_string())
+    }
+}
+
+impl FromText for Seccomp {
+    fn from_text(text: &OsStr) -> Result<Self, String> {
+        Ok(Self::named(text))
+    }
+}
 
 crate::args! {
     /// Flags of `sandbox run`.
@@ -31,6 +45,15 @@ crate::args! {
         tmpfs: Vec<PathBuf> = "--tmpfs PATH",
         /// Let setuid programs and file capabilities give nothing
         no_new_privileges: bool = "--no-new-privileges",
+        /// Most memory, swapped out or not, such as 512m
+        memory: Option<Size> = "--memory SIZE",
+        /// Most time on CPUs, such as 0.5 or 2
+        cpus: Option<Cpus> = "--cpus N",
+        /// Most processes and threads
+        pids: Option<u32> = "--pids N",
+        /// Which system calls are left: default, unconfined for all, or those of a file (JSON, as linux.seccomp
+        /// of a config.json)
+        seccomp: Option<Seccomp> = "--seccomp FILE",
         /// Where boxes are kept (default: /var/lib/myrt/sandbox)
         store: Option<PathBuf> = "--store DIR",
     }
@@ -51,6 +74,10 @@ processes end with it.
 Without --name the box is thrown away if nothing was changed. Otherwise you are asked what to do
 with it, in a terminal; elsewhere it is kept, and its name is written to stderr.
 
+Limits hold in a cgroup of the run's own; where the caller may make none, they are refused. The
+default system calls are all but those that no installer needs and attackers do: mounts, namespaces,
+kernel modules, keys, BPF, io_uring.
+
 The exit code is the program's own, or 128+n after signal n; 127 if there is no such program, 126
 if it cannot be executed, 125 if the box cannot be made.
 
@@ -61,13 +88,13 @@ Examples:
     run,
 };
 
-fn run(_: &Global, parsed: Parsed) -> Result<u8> {
+fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
-    start(args, parsed.words)
+    start(global, args, parsed.words)
 }
 
 /// Runs a command with the flags of `run`, which are those of `shell` as well.
-pub(super) fn start(args: Args, command: Vec<OsString>) -> Result<u8> {
+pub(super) fn start(global: &Global, args: Args, command: Vec<OsString>) -> Result<u8> {
     let store = store(args.store).map_err(own_failure)?;
     let request = RunRequest {
         name: args.name.as_deref().map(BoxName::new).transpose().map_err(own_failure)?,
@@ -81,6 +108,9 @@ pub(super) fn start(args: Args, command: Vec<OsString>) -> Result<u8> {
             tmpfs: args.tmpfs,
             no_new_privileges: args.no_new_privileges,
         },
+        limits: Limits { memory: args.memory.map(|size| size.0), cpus: args.cpus, pids: args.pids },
+        seccomp: args.seccomp.unwrap_or_default(),
+        driver: global.driver(),
     };
     let ended = sandbox::run(&store, &request).map_err(own_failure)?;
     finish::decide(&store, ended)

@@ -19,8 +19,8 @@ Example:
     run,
 };
 
-fn run(_: &Global, parsed: Parsed) -> Result<u8> {
+fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-    start(args, vec![shell.unwrap_or_else(|| "/bin/sh".into())])
+    start(global, args, vec![shell.unwrap_or_else(|| "/bin/sh".into())])
 }

@@ -1,7 +1,6 @@
 //! The configuration of an image as config.json, by the conversion rules of the OCI image specification 1.1
 //! (conversion.md); what the rules leave open is as Docker has it, so that an image finds what it was tried with.
 
-mod seccomp;
 mod user;
 
 use std::collections::BTreeMap;
@@ -9,6 +8,7 @@ use std::path::Path;
 
 use super::spec::Config;
 use crate::error::Result;
+use crate::plan::default_seccomp;
 use crate::plan::example::example;
 use crate::plan::spec::{Capabilities, IdMapping, Mount, Namespace, Process, Resources, Root, Spec};
 use crate::sys::beneath::Beneath;
@@ -95,7 +95,7 @@ pub fn convert(config: &Config, rootfs: &Beneath, wishes: &Wishes) -> Result<Spe
     spec.mounts.extend(image.volumes.keys().map(|path| volume(path)));
     let linux = &mut spec.linux;
     linux.masked_paths.extend(MASKED.map(str::to_owned));
-    linux.seccomp = Some(seccomp::profile());
+    linux.seccomp = Some(default_seccomp::profile());
     if wishes.host_network {
         linux.namespaces.retain(|namespace| namespace.r#type != "network");
         share_network(&mut spec);

@@ -1,11 +1,11 @@
-//! The seccomp profile of containers made from images: what no service needs and attackers do.
+//! The seccomp profile of containers made from images, and of boxes: what no service needs and attackers do.
 //!
 //! Everything that the `syscalls` crate knows by name is allowed, but for the calls of [`DENIED`], which answer EPERM.
 //! What is newer than that answers ENOSYS, so that programs fall back as on an older kernel. The reasons stand in the
 //! table; a call leaves it when somebody shows what breaks.
 
-use crate::plan::spec::{Seccomp, SeccompArg, SeccompRule};
-use crate::plan::syscalls::NATIVE;
+use super::spec::{Seccomp, SeccompArg, SeccompRule};
+use super::syscalls::NATIVE;
 
 /// Why, and which.
 const DENIED: [(&str, &[&str]); 12] = [
@@ -105,7 +105,7 @@ const FAMILIES: [u64; 2] = [libc::AF_ALG as u64, libc::AF_VSOCK as u64];
 const WITH_CONDITIONS: [&str; 4] = ["clone", "clone3", "personality", "socket"];
 
 /// The profile, for the architectures that this machine's kernel runs.
-pub(super) fn profile() -> Seccomp {
+pub fn profile() -> Seccomp {
     let denied: Vec<&str> = DENIED.iter().flat_map(|(_, names)| *names).copied().collect();
     let special = |name: &&str| denied.contains(name) || WITH_CONDITIONS.contains(name);
     let mut allowed: Vec<&str> = NATIVE.all().map(|call| NATIVE.name(call)).filter(|name| !special(name)).collect();
