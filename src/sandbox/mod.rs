@@ -11,6 +11,7 @@
 mod base;
 pub mod changes;
 pub mod commit;
+mod disk;
 mod host;
 mod layers;
 mod limits;

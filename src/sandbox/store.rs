@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::name::BoxName;
-use super::{remove, run, text};
+use super::{disk, remove, run, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -265,30 +265,42 @@ impl Box {
         self.path.join("layers").join(place.to_string())
     }
 
-    /// Replaces what is remembered, by one rename.
+    /// Replaces what is remembered, by one rename, and does not wait for the disk: it is on the path of every start.
     ///
     /// # Errors
     /// Where it cannot be written in full; the old one stays.
     pub fn save(&self) -> Result<()> {
-        self.write_file(RECORD, &self.record)
+        let file = self.write_next(RECORD, &self.record)?;
+        disk::soon(&file);
+        self.put_next(RECORD)
     }
 
-    /// Replaces one of the box's own files, by one rename.
+    /// Replaces one of the box's own files, by one rename. After a power cut there is the old one or the new one.
     ///
     /// # Errors
     /// Where it cannot be written in full; the old one stays.
     pub(super) fn write_file(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        let file = self.write_next(name, content)?;
+        disk::file(&file).context(|| format!("write {:?}", self.path.join(name)))?;
+        self.put_next(name)
+    }
+
+    fn put_next(&self, name: &str) -> Result<()> {
+        let what = || format!("write {:?}", self.path.join(name));
+        rustix::fs::renameat(&self.fd, next(name), &self.fd, name).context(what)
+    }
+
+    fn write_next(&self, name: &str, content: &impl Serialize) -> Result<OwnedFd> {
         let what = || format!("write {:?}", self.path.join(name));
         let content = serde_json::to_vec(content).map_err(|error| Error::new(format!("{}: {error}", what())))?;
-        let next = format!("{name}.next");
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.fd, &next, flags, Mode::from(0o600)).context(what)?;
+        let file = rustix::fs::openat(&self.fd, next(name), flags, Mode::from(0o600)).context(what)?;
         let mut rest = content.as_slice();
         while !rest.is_empty() {
             let written = rustix::io::write(&file, rest).context(what)?;
             rest = &rest[written..];
         }
-        rustix::fs::renameat(&self.fd, &next, &self.fd, name).context(what)
+        Ok(file)
     }
 
     /// Reads one of the box's own files; `None` where there is none.
@@ -304,6 +316,10 @@ impl AsFd for Box {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+fn next(name: &str) -> String {
+    format!("{name}.next")
 }
 
 fn lock(fd: &OwnedFd, name: &BoxName) -> Result<()> {

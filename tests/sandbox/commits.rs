@@ -39,19 +39,24 @@ fn every_kind_of_file_replaces_every_other_and_comes_back() {
     }
 }
 
-/// Makes a host and a box with all sorts of changes.
-pub fn all_sorts(place: &Place) {
-    let host = "mkdir -p d/e full/of/files; for i in 1 2 3; do echo $i >full/of/files/$i; done; echo a >a; echo b >d/b; ln a a-too
+/// A host with all sorts of files.
+pub const HOST: &str =
+    "mkdir -p d/e full/of/files; for i in 1 2 3; do echo $i >full/of/files/$i; done; echo a >a; echo b >d/b; ln a a-too
                 echo gone >gone; ln -s a link; printf x >'odd
 name'; echo same >same; mkdir times; touch -d @100 times/f times a; chown 5:6 d/b; chmod 4711 same";
-    TestCommand::shell(host, [""]).cwd(place.host()).run().ok();
-    let script = "echo more >>a; rm gone; rm -r full; mkdir -p new/er/est; echo f >new/er/est/f; ln new/er/est/f new/linked
+
+/// All sorts of changes of it.
+pub const BOX: &str = "echo more >>a; rm gone; rm -r full; mkdir -p new/er/est; echo f >new/er/est/f; ln new/er/est/f new/linked
                   chmod 700 d; chown 7:8 same; ln -sfn elsewhere link; truncate -s 5M sparse; printf end >>sparse
                   rm 'odd
 name'; echo y >'other
 name'; touch -d @200 times/f; mkfifo d/pipe; echo s >suid; chmod 6755 suid; cp -p suid d/copy
                   /usr/bin/python3 -c 'import os; os.setxattr(\"same\", \"user.note\", b\"1\"); os.setxattr(\"d\", \"user.note\", b\"2\")'";
-    place.script(script).run().ok();
+
+/// Makes such a host and a box with such changes.
+pub fn all_sorts(place: &Place) {
+    TestCommand::shell(HOST, [""]).cwd(place.host()).run().ok();
+    place.script(BOX).run().ok();
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! | `changes.rs` | `diff`: every kind of change, odd names |
 //! | `commits.rs` | `commit`, `undo`: what comes over, conflicts, failures |
 //! | `kills.rs` | a commit and an undo killed at any moment |
+//! | `power.rs` | the power goes in the middle of both |
 //! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
 //! | `mounts.rs` | hosts with mounts below `/`, each kind |
 //! | `confined.rs` | what a hostile program tries |
@@ -27,6 +28,7 @@ mod limits;
 mod mounts;
 mod packages;
 mod place;
+mod power;
 mod rules;
 mod run;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]

@@ -5,6 +5,21 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::util::{TestCommand, Value, runtime};
 
+/// Prints everything about the folder in which it runs; with `true`, inode numbers and times of change as well.
+pub const LOOK: &str = r"
+import hashlib, os, sys
+first = {}
+for folder, folders, files in sorted(os.walk(b'.')):
+    for name in [folder] + [os.path.join(folder, name) for name in sorted(files + folders)]:
+        s = os.lstat(name)
+        attributes = [(x, os.getxattr(name, x, follow_symlinks=False)) for x in sorted(os.listxattr(name, follow_symlinks=False))]
+        content = b''
+        if s.st_mode & 0o170000 == 0o100000: content = hashlib.sha256(open(name, 'rb').read()).hexdigest()
+        if s.st_mode & 0o170000 == 0o120000: content = os.readlink(name)
+        print(name, oct(s.st_mode), s.st_uid, s.st_gid, s.st_size if s.st_mode & 0o170000 != 0o040000 else 0, s.st_mtime_ns, first.setdefault(s.st_ino, name), attributes, content,
+              (s.st_ctime_ns, s.st_ino) if sys.argv[1] == 'true' else '')
+";
+
 /// Where a test happens.
 pub struct Place {
     top: PathBuf,
@@ -93,20 +108,7 @@ impl Place {
     }
 
     fn look(&self, all: bool) -> TestCommand {
-        let program = r"
-import hashlib, os, sys
-first = {}
-for folder, folders, files in sorted(os.walk(b'.')):
-    for name in [folder] + [os.path.join(folder, name) for name in sorted(files + folders)]:
-        s = os.lstat(name)
-        attributes = [(x, os.getxattr(name, x, follow_symlinks=False)) for x in sorted(os.listxattr(name, follow_symlinks=False))]
-        content = b''
-        if s.st_mode & 0o170000 == 0o100000: content = hashlib.sha256(open(name, 'rb').read()).hexdigest()
-        if s.st_mode & 0o170000 == 0o120000: content = os.readlink(name)
-        print(name, oct(s.st_mode), s.st_uid, s.st_gid, s.st_size if s.st_mode & 0o170000 != 0o040000 else 0, s.st_mtime_ns, first.setdefault(s.st_ino, name), attributes, content,
-              (s.st_ctime_ns, s.st_ino) if sys.argv[1] == 'true' else '')
-";
-        TestCommand::new(["/usr/bin/python3", "-c", program, &all.to_string()]).cwd(self.host())
+        TestCommand::new(["/usr/bin/python3", "-c", LOOK, &all.to_string()]).cwd(self.host())
     }
 }
 

@@ -18,8 +18,10 @@ const CHUNK: usize = 256 << 10;
 /// What a file has beside its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Attributes {
-    /// Which inode of its filesystem it is; not given to another.
+    /// Which inode of its filesystem it is; not given to another, and another's as soon as this one is gone.
     pub(super) inode: u64,
+    /// When anything of it changed, its number of names too; not given either.
+    pub(super) changed: (i64, u32),
     /// With its kind.
     pub(super) mode: u32,
     pub(super) uid: u32,
@@ -52,6 +54,7 @@ impl Attributes {
         };
         Ok(Self {
             inode: stat.st_ino,
+            changed: (stat.st_ctime, stat.st_ctime_nsec as u32),
             mode: stat.st_mode,
             uid: stat.st_uid,
             gid: stat.st_gid,

@@ -12,18 +12,30 @@
 //! | `done` | it is finished, and can be undone |
 //! | `reverting` | it is being taken back |
 //! | `reverted` | the host is as before; the layers are being brought back |
+//!
+//! It holds across a power cut as well, since each of these files is made when what it says is on the disk, and is on the
+//! disk itself before anything follows:
+//!
+//! | before | is on the disk |
+//! |---|---|
+//! | `applying` | the store's filesystem: the journal, all backups, and what the programs left in the layers |
+//! | the first change of the host | `applying` |
+//! | `applied`, `reverted` | each filesystem of the host that was changed |
+//! | a layer is put away, a backup is dropped | `applied`, `reverted` |
+//! | `done`, and before the folder goes after a rollback or undo | the store's filesystem: layers, base, `after.json` |
+//! | the command says so | `done` |
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
-use rustix::fs::{CWD, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::copy::Attributes;
 use crate::error::{Context, Result};
 use crate::sandbox::store::Box;
-use crate::sandbox::{remove, text};
+use crate::sandbox::{disk, remove, text};
 
 /// The folder in a box.
 const FOLDER: &str = "commit";
@@ -134,11 +146,12 @@ pub fn stage(held: &Box) -> Result<Option<Stage>> {
     Ok(there(JOURNAL)?.then_some(Stage::Prepared))
 }
 
-/// Says that the commit has come so far.
+/// Says that the commit has come so far; afterwards a power cut cannot unsay it. What it says has to be on the disk before.
 pub(super) fn mark(held: &Box, stage: Stage) -> Result<()> {
     let Some((_, file)) = Stage::FILES.into_iter().find(|(known, _)| *known == stage) else { return Ok(()) };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC;
-    rustix::fs::openat(held, file, flags, Mode::from(0o600)).map(drop).context(|| format!("make {file}"))
+    rustix::fs::openat(held, file, flags, Mode::from(0o600)).context(|| format!("make {file}"))?;
+    disk::file(open(held, FOLDER)?).context(|| format!("make {file}"))
 }
 
 impl Journal {
@@ -167,6 +180,8 @@ pub(super) fn end(held: &Box) -> Result<()> {
         Err(Errno::NOENT) => return Ok(()),
         other => other.context(|| "put the last commit away")?,
     }
+    // A journal in part is none, but under its own name it would be believed.
+    disk::file(held)?;
     remove::tree(&held.path().join(OLD))
 }
 
@@ -178,9 +193,12 @@ pub(super) fn drop_backup(held: &Box) -> Result<()> {
 
 /// The folder of backups.
 pub(super) fn backup(held: &Box) -> Result<OwnedFd> {
-    let path = held.path().join(BACKUP);
+    open(held, BACKUP)
+}
+
+fn open(held: &Box, name: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, &path, flags, Mode::empty()).context(|| format!("open {path:?}"))
+    rustix::fs::openat(held, name, flags, Mode::empty()).context(|| format!("open {:?}", held.path().join(name)))
 }
 
 /// Where the layers of a whole commit are put away.

@@ -22,6 +22,7 @@ use self::journal::{Journal, mark};
 use self::steps::Site;
 use super::base::{self, Base, Seen};
 use super::changes::{self, Change, Kind};
+use super::disk;
 use super::layers::UPPER;
 use super::store::Box;
 use super::text;
@@ -211,6 +212,7 @@ fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
     }
     // While it can still be repeated: a box that is compared with an old host would find conflicts everywhere.
     note_base(held, journal)?;
+    disk::filesystem(&*held)?;
     mark(held, Stage::Done)
 }
 
@@ -219,9 +221,11 @@ fn write(held: &Box, journal: &Journal) -> Result<()> {
     let site = site(held, journal, &roots)?;
     if stage(held)? < Some(Stage::Applying) {
         site.keep_old()?;
+        disk::filesystem(held)?;
         mark(held, Stage::Applying)?;
     }
-    site.apply()
+    site.apply()?;
+    site.write_out()
 }
 
 fn revert(held: &mut Box) -> Result<Outcome> {
@@ -233,7 +237,9 @@ fn revert(held: &mut Box) -> Result<Outcome> {
     if stage(held)? < Some(Stage::Reverted) {
         mark(held, Stage::Reverting)?;
         let roots = base::roots(held)?;
-        site(held, &journal, &roots)?.revert()?;
+        let site = site(held, &journal, &roots)?;
+        site.revert()?;
+        site.write_out()?;
         mark(held, Stage::Reverted)?;
     }
     for place in 0..held.record.layers.len() {
@@ -241,6 +247,7 @@ fn revert(held: &mut Box) -> Result<Outcome> {
     }
     journal::drop_backup(held)?;
     note_base(held, &journal)?;
+    disk::filesystem(&*held)?;
     journal::end(held)?;
     Ok(Outcome::Done { count: journal.steps.len(), left: Vec::new() })
 }

@@ -1,5 +1,6 @@
 //! The steps of a commit, each done and taken back. All of them may be asked of one that is done already, or in part.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -11,6 +12,7 @@ use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::sandbox::base::Root;
+use crate::sandbox::disk;
 use crate::sandbox::tree::Place;
 
 /// A commit at work.
@@ -26,25 +28,51 @@ fn is_folder(attributes: &Attributes) -> bool {
     FileType::from_raw_mode(attributes.mode) == FileType::Directory
 }
 
+/// Files by the layer and the inode that they had on the host, with the step that has one of their names.
+type Names = BTreeMap<(usize, u64), usize>;
+
+/// Whether a file can get no other name there: on another filesystem, on one that knows no such names, or with too many.
+fn needs_copy(errno: Errno) -> bool {
+    matches!(errno, Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP)
+}
+
+/// Whether the old file is in its place: the step was not done. The number of an inode alone says nothing, since the new
+/// file may have got that of the old one; but a kept name holds it, and where a copy was kept the time of change tells.
+fn is_still(place: &Place, old: &Attributes, kept: &Place) -> Result<bool> {
+    let Some(there) = place.stat()? else { return Ok(false) };
+    let same = kept.stat()?.is_some_and(|kept| (kept.st_dev, kept.st_ino) == (there.st_dev, there.st_ino));
+    let changed = (there.st_ctime, there.st_ctime_nsec as u32);
+    Ok(same || (there.st_ino, there.st_mode, changed) == (old.inode, old.mode, old.changed))
+}
+
 impl Site<'_> {
     /// Keeps what the steps replace or remove: as another name of the same file where that is possible, otherwise as a copy.
     pub(super) fn keep_old(&self) -> Result<()> {
+        let mut copies = Names::new();
         for (place, step) in self.journal.steps.iter().enumerate() {
             if !matches!(step.act, Act::Remove | Act::Put | Act::Link(_)) || step.old.as_ref().is_none_or(is_folder) {
                 continue;
             }
-            let old = self.host(step)?;
-            let to = self.kept(place)?;
-            match copy::link(&old, &to, c"next") {
-                Ok(()) => Ok(()),
-                Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {
-                    copy::put(&old, Side::Host, &to, c"next")
-                }
-                Err(errno) => Err(errno).context(|| "link"),
-            }
-            .context(|| format!("keep the old {:?}", self.shown(step)))?;
+            self.keep(place, step, &mut copies).context(|| format!("keep the old {:?}", self.shown(step)))?;
         }
         Ok(())
+    }
+
+    fn keep(&self, number: usize, step: &Step, copies: &mut Names) -> Result<()> {
+        let to = self.kept(number)?;
+        // Of one that was copied already there is a name here.
+        let name = step.old.as_ref().map(|old| (step.layer, old.inode));
+        if let Some(first) = name.and_then(|name| copies.get(&name)) {
+            return copy::link(&self.kept(*first)?, &to, c"next").context(|| "link");
+        }
+        let old = self.host(step)?;
+        match copy::link(&old, &to, c"next") {
+            Err(errno) if needs_copy(errno) => {
+                copies.extend(name.map(|name| (name, number)));
+                copy::put(&old, Side::Host, &to, c"next")
+            }
+            other => other.context(|| "link"),
+        }
     }
 
     /// Does all of it.
@@ -97,8 +125,9 @@ impl Site<'_> {
                 copy::remove_file(&place.folder, &self.next)?;
             }
         }
+        let mut back = Names::new();
         for (place, step) in self.journal.steps.iter().enumerate().rev() {
-            self.revert_one(place, step).context(|| format!("{:?}", self.shown(step)))?;
+            self.revert_one(place, step, &mut back).context(|| format!("{:?}", self.shown(step)))?;
         }
         for folder in &self.journal.folders {
             if let Some(times) = &folder.before {
@@ -108,7 +137,7 @@ impl Site<'_> {
         Ok(())
     }
 
-    fn revert_one(&self, number: usize, step: &Step) -> Result<()> {
+    fn revert_one(&self, number: usize, step: &Step, back: &mut Names) -> Result<()> {
         // Its folder may be gone, or never have been made.
         let root = &self.roots[step.layer];
         let Some(place) = Place::find(&root.host, &step.path)? else { return Ok(()) };
@@ -122,17 +151,13 @@ impl Site<'_> {
                 old.give(place.folder.as_fd(), &place.name)
             }
             (Act::Remove | Act::Put | Act::Link(_), Some(old)) => {
-                // The old one is there still: this step was not done.
-                if place.stat()?.is_some_and(|stat| stat.st_ino == old.inode && stat.st_mode == old.mode) {
-                    return Ok(());
-                }
                 let kept = self.kept(number)?;
-                match copy::link(&kept, &place, &self.next) {
-                    Err(Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP) => {
-                        copy::put(&kept, Side::Host, &place, &self.next)
-                    }
-                    other => other.context(|| "link"),
+                if !is_still(&place, old, &kept)? {
+                    let first = back.get(&(step.layer, old.inode)).copied();
+                    self.bring_back(&kept, first, &place)?;
                 }
+                back.insert((step.layer, old.inode), number);
+                Ok(())
             }
             (Act::Put | Act::Link(_), None) => copy::remove_file(&place.folder, &place.name),
             (Act::MakeFolder(_), _) => match rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::REMOVEDIR) {
@@ -145,6 +170,28 @@ impl Site<'_> {
             },
             (Act::Remove | Act::Set(_), None) => Ok(()),
         }
+    }
+
+    /// Puts what was kept in its old place; `first`: the step whose place has another name of the same file already.
+    fn bring_back(&self, kept: &Place, first: Option<usize>, to: &Place) -> Result<()> {
+        match (copy::link(kept, to, &self.next), first) {
+            (Err(errno), Some(first)) if needs_copy(errno) => {
+                let first = self.host(&self.journal.steps[first])?;
+                copy::link(&first, to, &self.next).context(|| "link")
+            }
+            (Err(errno), None) if needs_copy(errno) => copy::put(kept, Side::Host, to, &self.next),
+            (other, _) => other.context(|| "link"),
+        }
+    }
+
+    /// Waits until the host's part of it is on the disk.
+    pub(super) fn write_out(&self) -> Result<()> {
+        let touched: BTreeSet<usize> = self.journal.steps.iter().map(|step| step.layer).collect();
+        for layer in touched {
+            let root = &self.roots[layer];
+            disk::filesystem(&root.host).context(|| format!("{:?}", root.mount))?;
+        }
+        Ok(())
     }
 
     fn give_times(&self, folder: &Folder, times: &Attributes) -> Result<()> {
