@@ -164,6 +164,24 @@ fn capabilities_can_be_added() {
 }
 
 #[test]
+fn an_added_capability_is_ambient_where_config_json_made_it_inheritable() {
+    only_for_myrt!(EXEC_AMBIENT);
+    let bundle = Bundle::busybox("exec_ambient");
+    bundle.sleeps().config(|config| {
+        config.capabilities(&["CAP_KILL"]);
+        config["process"]["capabilities"]["bounding"] = json!(["CAP_KILL", "CAP_SYSLOG"]);
+        config["process"]["capabilities"]["inheritable"] = json!(["CAP_SYSLOG"]);
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+    });
+    bundle.run_detached();
+    let command = bundle.command(["exec", "--cap", "CAP_SYSLOG", "--cap", "CAP_CHOWN", &bundle.id]);
+    let status = command.args(["grep", "Cap", "/proc/self/status"]).run().ok().out();
+    for set in ["Inh", "Amb", "Prm", "Eff"] {
+        assert!(status.contains(&format!("Cap{set}:\t0000000400000000")), "{status}");
+    }
+}
+
+#[test]
 fn no_new_privs_can_be_asked_for() {
     let bundle = Bundle::busybox("exec_nnp");
     bundle.sleeps().config(|config| config["process"]["noNewPrivileges"] = json!(false));

@@ -166,6 +166,54 @@ fn arguments_and_environment_are_those_of_config_json() {
 }
 
 #[test]
+fn a_hook_that_names_no_environment_finds_one() {
+    only_for_myrt!(HOOK_ENV);
+    let bundle = Bundle::busybox("hook_env");
+    let said = |kind: &str| bundle.outside(&format!("{kind}.said"));
+    bundle.program("hook", "#!/bin/sh\necho $OF_CONFIG$OF_THE_CALLER $HOME > /startContainer.said\n").config(
+        |config| {
+            config["process"]["env"].as_array_mut().unwrap().push(json!("OF_CONFIG=config"));
+            for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+                let script = bundle.outside(&format!("{kind}.sh"));
+                write_executable(
+                    &script,
+                    format!("#!/bin/sh\necho $OF_CONFIG$OF_THE_CALLER > {}\n", said(kind).display()),
+                );
+                config["hooks"][kind] = json!([{ "path": script }]);
+            }
+            config["hooks"]["startContainer"] = json!([{ "path": "/hook" }]);
+        },
+    );
+    bundle.run_command().env("OF_THE_CALLER", "caller").run().ok();
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        assert_eq!(fs::read_to_string(said(kind)).unwrap(), "caller\n", "{kind}");
+    }
+    assert_eq!(fs::read_to_string(bundle.rootfs("startContainer.said")).unwrap(), "config /root\n");
+}
+
+#[test]
+fn a_hook_that_names_an_empty_environment_gets_that() {
+    let bundle = Bundle::busybox("hook_no_env");
+    let (script, said) = (bundle.outside("hook.sh"), bundle.outside("said"));
+    write_executable(&script, format!("#!/bin/sh\necho ${{OF_THE_CALLER-nothing}} > {}\n", said.display()));
+    bundle.config(|config| config["hooks"] = json!({ "createRuntime": [{ "path": script, "env": [] }] }));
+    bundle.run_command().env("OF_THE_CALLER", "caller").run().ok();
+    assert_eq!(fs::read_to_string(said).unwrap(), "nothing\n");
+}
+
+#[test]
+fn hooks_of_the_create_begin_in_the_bundle() {
+    let bundle = Bundle::busybox("hook_cwd");
+    let script = bundle.outside("hook.sh");
+    write_executable(&script, "#!/bin/sh\ntest -d rootfs && echo here >> log\n");
+    bundle.config(|config| {
+        config["hooks"] = json!({ "prestart": [{ "path": script }], "createRuntime": [{ "path": script }] });
+    });
+    bundle.run_command().cwd("/").run().ok();
+    assert_eq!(log(&bundle), ["here", "here"]);
+}
+
+#[test]
 fn several_of_a_kind_run_in_order() {
     let bundle = Bundle::busybox("hook_several");
     let log = bundle.outside("log");

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 
 use crate::only_for_myrt;
 use crate::util::config::Edit as _;
-use crate::util::{Bundle, json, until};
+use crate::util::{Bundle, Value, json, until};
 
 #[test]
 fn a_container_goes_from_created_to_running_to_stopped_to_gone() {
@@ -224,6 +224,38 @@ fn kill_of_a_stopped_container_says_that_it_is_not_running() {
     bundle.until_status("stopped");
     bundle.kill("KILL").code(1).err_has("container not running");
     bundle.kill("TERM").code(1).err_has("container not running");
+}
+
+#[test]
+fn signal_0_asks_whether_there_is_a_process() {
+    only_for_myrt!(CRUN_SIGNALS);
+    let bundle = Bundle::busybox("signal_0");
+    bundle.sleeps();
+    bundle.run_detached();
+    bundle.kill("0").ok();
+    bundle.command(["kill", "--all", &bundle.id, "0"]).run().ok();
+    bundle.kill("KILL").ok();
+    bundle.until_status("stopped");
+    bundle.kill("0").code(1).err_has("container not running");
+    bundle.command(["kill", "--all", &bundle.id, "0"]).run().ok();
+}
+
+#[test]
+fn who_is_refused_the_cgroup_of_another_leaves_that_one_alone() {
+    only_for_myrt!(CGROUP_SHARED);
+    let bundle = Bundle::busybox("cgroup_taken");
+    bundle.sleeps();
+    bundle.run_detached();
+    let second = bundle.another("cgroup_second");
+    let text = fs::read(bundle.dir.join("config.json")).unwrap();
+    let first: Value = serde_json::from_slice(&text).unwrap();
+    second.config(|config| config["linux"]["cgroupsPath"] = first["linux"]["cgroupsPath"].clone());
+    second.create().fails();
+    second.run().fails();
+    // Nothing of it is there to be deleted, which would have killed who lives in that cgroup.
+    second.command(["state", &second.id]).run().fails().err_has("container does not exist");
+    second.delete_force().ok();
+    assert_eq!(bundle.status(), "running");
 }
 
 #[test]

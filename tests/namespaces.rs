@@ -204,6 +204,27 @@ fn a_user_namespace_maps_ids_line_by_line() {
 }
 
 #[test]
+fn a_user_namespace_may_be_without_an_id_0() {
+    only_for_myrt!(NO_ROOT_INSIDE);
+    let bundle = Bundle::busybox("no_root_inside");
+    bundle.sh("id -u; id -g; tr -s ' ' < /proc/self/uid_map").config(|config| {
+        config.namespace("user");
+        config["linux"]["uidMappings"] = json!([{ "containerID": 1000, "hostID": 100_000, "size": 1 }]);
+        config["linux"]["gidMappings"] = json!([{ "containerID": 1000, "hostID": 200_000, "size": 1 }]);
+        config["process"]["user"] = json!({ "uid": 1000, "gid": 1000 });
+        for mount in config["mounts"].as_array_mut().unwrap() {
+            if let Some(options) = mount["options"].as_array_mut() {
+                options.retain(|option| option != "gid=5");
+            }
+        }
+    });
+    bundle.open_to_all();
+    bundle.run().ok().stdout("1000\n1000\n 1000 100000 1");
+    bundle.sleeps().run_detached();
+    bundle.exec(["sh", "-c", "id -u; id -g"]).ok().stdout("1000\n1000");
+}
+
+#[test]
 fn a_user_namespace_without_maps_is_refused() {
     let bundle = Bundle::busybox("no_maps");
     bundle.config(|config| config.namespace("user"));

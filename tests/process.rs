@@ -282,6 +282,16 @@ fn home_is_that_of_the_user_unless_config_json_says_it() {
 }
 
 #[test]
+fn an_empty_home_is_as_good_as_none() {
+    only_for_myrt!(EMPTY_HOME);
+    let bundle = Bundle::busybox("home_empty");
+    bundle.sh("echo $HOME; env | grep -c ^HOME=");
+    for env in [json!(["PATH=/bin", "HOME="]), json!(["HOME=/own", "HOME=", "PATH=/bin"])] {
+        bundle.config(|config| config["process"]["env"] = env).run().ok().stdout("/root\n1");
+    }
+}
+
+#[test]
 fn the_environment_is_that_of_config_json_and_the_last_of_a_name_counts() {
     let bundle = Bundle::busybox("env");
     bundle.args(["env"]).config(|config| {
@@ -398,6 +408,24 @@ fn exec_is_bound_to_the_cpus_that_config_json_names() {
 }
 
 #[test]
+fn the_callers_cpus_are_not_the_containers() {
+    only_for_myrt!(CALLERS_CPUS);
+    let all = rustix::thread::sched_getaffinity(None).unwrap();
+    if all.count() < 2 {
+        return;
+    }
+    let bundle = Bundle::busybox("callers_cpus");
+    let first = (0..).find(|cpu| all.is_set(*cpu)).unwrap().to_string();
+    let bound = |command: crate::util::TestCommand| command.by(["taskset", "--cpu-list", &first]).run();
+    let grep = ["grep", "Cpus_allowed_list", "/proc/self/status"];
+    let own = std::fs::read_to_string("/proc/self/status").unwrap();
+    let own = own.lines().find(|line| line.starts_with("Cpus_allowed_list")).unwrap();
+    bound(bundle.args(grep).run_command()).ok().stdout(own);
+    bundle.sleeps().run_detached();
+    bound(bundle.exec_command(grep)).ok().stdout(own);
+}
+
+#[test]
 fn the_personality_is_set() {
     only_for_myrt!(SPEC_1_3);
     let bundle = Bundle::busybox("personality");
@@ -428,6 +456,10 @@ fn the_memory_policy_is_set() {
         output.fails().err_has("memoryPolicy");
     } else {
         output.ok().stdout("2 1");
+        bundle.sleeps().run_detached();
+        bundle.exec(["probe", "mempolicy"]).ok().stdout("2 1");
+        bundle.delete_force().ok();
+        bundle.args(["probe", "mempolicy"]);
     }
     bundle.config(|config| config["linux"]["memoryPolicy"] = json!({ "mode": "MPOL_NONSENSE" }));
     bundle.run().fails().err_has("memoryPolicy");

@@ -46,7 +46,7 @@ const RTMIN: i32 = 34;
 /// The last one, and the highest number of all.
 const RTMAX: i32 = 64;
 
-/// Reads a number from 1 to 64, a name with or without SIG in any case, or `RTMIN+n` and `RTMAX-n`.
+/// Reads a number from 0 to 64 (0 is no signal, only the question whether one could be sent, kill(2)), a name with or without SIG in any case, or `RTMIN+n` and `RTMAX-n`.
 ///
 /// # Errors
 /// What is expected.
@@ -68,7 +68,7 @@ pub fn parse(text: &OsStr) -> Result<i32, String> {
         let number = from_min.or_else(|| Some(RTMAX - steps(name.strip_prefix("RTMAX")?, '-')?))?;
         (RTMIN..=RTMAX).contains(&number).then_some(number)
     };
-    let number = read().filter(|number| (1..=RTMAX).contains(number));
+    let number = read().filter(|number| (0..=RTMAX).contains(number));
     number.ok_or_else(|| "a signal's name, such as TERM or SIGTERM, or its number is expected".to_owned())
 }
 
@@ -83,6 +83,7 @@ mod tests {
             ("SIGTERM", 15),
             ("sigkill", 9),
             ("9", 9),
+            ("0", 0),
             ("64", 64),
             ("RTMIN", 34),
             ("SIGRTMIN+3", 37),
@@ -92,7 +93,7 @@ mod tests {
         for (text, number) in cases {
             assert_eq!(parse(text.as_ref()), Ok(number), "{text}");
         }
-        for text in ["", "0", "65", "-9", "SIG", "FOO", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMIN+-1", "SIGSIGTERM"] {
+        for text in ["", "65", "-9", "SIG", "FOO", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMIN+-1", "SIGSIGTERM"] {
             assert!(parse(text.as_ref()).is_err(), "{text}");
         }
     }

@@ -24,6 +24,7 @@ pub const COMMAND: Command = Command {
     words: "ID [SIGNAL]",
     details: "
 SIGNAL is a name with or without SIG (TERM, SIGTERM, RTMIN+3) or a number; TERM when absent.
+0 sends nothing and tells by the exit code whether there is a process to send to.
 
 Example:
   sudo myrt kill web KILL",
@@ -34,9 +35,8 @@ Example:
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let word = parsed.words.get(1).map_or("TERM".as_ref(), OsString::as_os_str);
-    let unknown = |why| Error::new(format!("kill: unknown signal {word:?}: {why}"));
-    let number = signal::parse(word).map_err(unknown)?;
-    let signal = from_number(number).ok_or_else(|| unknown("the kernel has none".to_owned()))?;
-    container::kill(&store(global)?, &id(&parsed)?, signal, args.all)?;
+    let number = signal::parse(word).map_err(|why| Error::new(format!("kill: unknown signal {word:?}: {why}")))?;
+    // None for 0 alone.
+    container::kill(&store(global)?, &id(&parsed)?, from_number(number), args.all)?;
     Ok(0)
 }

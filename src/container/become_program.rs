@@ -11,6 +11,7 @@ use std::path::Path;
 use rustix::io::Errno;
 
 use super::handover::Announcement;
+use super::hooks::Surroundings;
 use super::wire::{Message, Wire};
 use super::{hooks, program, wait};
 use crate::error::{Context, Error, Result};
@@ -52,6 +53,8 @@ pub struct Dress<'a> {
 pub struct Door<'a> {
     dress: &'a Dress<'a>,
     image: Image,
+    /// What the program finds, and hooks that name no environment.
+    env: Vec<String>,
     /// The capabilities that the program will have.
     granted: Capabilities,
     /// The filter is loaded with CAP_SYS_ADMIN, which is then still to be taken away.
@@ -140,7 +143,7 @@ impl<'a> Door<'a> {
         let path = program::find(&process.args[0], &env)?;
         let image = Image::new(path.as_os_str().as_encoded_bytes(), &process.args, &env)
             .context(|| "process.args, process.env: a string holds a NUL byte")?;
-        Ok(Self { dress, image, granted, borrows_admin })
+        Ok(Self { dress, image, env, granted, borrows_admin })
     }
 
     /// Runs the startContainer hooks as the program would run: by a child with the same rights, not those still borrowed.
@@ -159,7 +162,8 @@ impl<'a> Door<'a> {
             },
             Forked::Child => or_report(opener, || {
                 capabilities::finish(&self.granted)?;
-                hooks::run(hooks, "startContainer", state)?;
+                let around = Surroundings { env: Some(&self.env), ..Surroundings::default() };
+                hooks::run(hooks, "startContainer", state, around)?;
                 exec::exit_now(0)
             }),
         }
@@ -234,9 +238,10 @@ fn check_cwd(cwd: &Path) -> Result<()> {
     Err(Error::new(format!("process.cwd: {cwd:?} lies outside the container's root")))
 }
 
-/// The environment of the program: as it is said, and HOME where that is missing.
+/// The environment of the program: as it is said, and HOME where that is missing or empty.
 fn environment(dress: &Dress<'_>) -> Vec<String> {
     let mut env = dress.process.env.clone();
+    env.retain(|entry| entry != "HOME=");
     if !env.iter().any(|entry| entry.starts_with("HOME=")) {
         env.push(format!("HOME={}", user::home(dress.root, dress.process.uid)));
     }

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::hooks::Surroundings;
 use super::launch::{Ending, Launch};
 use super::terminal::{self, Relay};
 use super::{Status, Store, hooks, notify_socket, wait};
@@ -98,7 +99,8 @@ pub fn run_plan(
     publish(&launch, options)?;
     let notify = notify_socket::Relay::listen(launch.folder(), launch.child().pid.as_raw_nonzero().get())?;
     launch.open_gate(!run.detach)?;
-    hooks::run(&plan.hooks.poststart, "poststart", &launch.state().hook_json(Status::Running))?;
+    let running = launch.state().hook_json(Status::Running);
+    hooks::run(&plan.hooks.poststart, "poststart", &running, Surroundings::default())?;
     if run.detach {
         if let Some(notify) = notify {
             notify.until_ready(&launch.child().pidfd)?;

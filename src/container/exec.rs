@@ -14,7 +14,7 @@ use super::wire::{Message, Wire};
 use super::{Container, Status, Store, handover, load, wait};
 use crate::cgroup::Cgroup;
 use crate::error::{Context, Error, Result};
-use crate::plan::{self, ContainerId, NamespaceKind, Namespaces, Process, Seccomp, spec};
+use crate::plan::{self, ContainerId, MemoryPolicy, NamespaceKind, Namespaces, Process, Seccomp, spec};
 use crate::security;
 use crate::sys::beneath::Beneath;
 use crate::sys::clone::{self, Child, Forked};
@@ -90,6 +90,7 @@ struct Exec<'a> {
     namespaces: Namespaces,
     seccomp: Option<Seccomp>,
     personality: Option<u64>,
+    memory_policy: Option<MemoryPolicy>,
     process: Process,
     options: &'a ExecOptions,
     pidfd: OwnedFd,
@@ -120,6 +121,7 @@ fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
         namespaces: Namespaces::new(&config.linux)?,
         filter: seccomp.as_ref().map(security::seccomp::compile).transpose()?,
         personality: config.linux.personality.as_ref().map(plan::memory::personality).transpose()?,
+        memory_policy: config.linux.memory_policy.as_ref().map(plan::memory::memory_policy).transpose()?,
         pidfd: container.pidfd()?,
         cgroup: open_cgroup(&container, options)?,
         container: &container,
@@ -220,8 +222,9 @@ impl Changes {
         if !self.capabilities.is_empty() {
             let sets = process.capabilities.get_or_insert_default();
             for name in &self.capabilities {
-                // Not inheritable: that would hand them to every program of a user (CVE-2022-29162).
-                for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted] {
+                // Not inheritable: that would hand them to every program of a user (CVE-2022-29162). Where config.json has
+                // made one inheritable, an ordinary user keeps it by the ambient set; elsewhere that falls away.
+                for set in [&mut sets.bounding, &mut sets.effective, &mut sets.permitted, &mut sets.ambient] {
                     set.push(name.clone());
                 }
             }
@@ -320,6 +323,9 @@ impl Exec<'_> {
         }
         security::schedule::bind_to(self.process.affinity_initial.as_deref(), "process.execCPUAffinity.initial")?;
         self.cgroup.enter()?;
+        if self.process.affinity_initial.is_none() {
+            security::schedule::unbind();
+        }
         become_program::hide()?;
         self.join(direct)?;
         if second_fork {
@@ -343,7 +349,7 @@ impl Exec<'_> {
         let dress = Dress {
             process: &self.process,
             personality: self.personality,
-            memory_policy: None,
+            memory_policy: self.memory_policy.as_ref(),
             filter: self.filter.as_ref(),
             keyring: None,
             limits_are_set: own_user_namespace,

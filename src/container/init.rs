@@ -9,6 +9,7 @@ use std::path::Path;
 
 use super::become_program::{self, Door, Dress};
 use super::create::CreateOptions;
+use super::hooks::Surroundings;
 use super::launch::Ending;
 use super::state::{Report, State, Status};
 use super::wire::{Message, Wire};
@@ -16,9 +17,9 @@ use super::{gate, hooks, reaper, terminal};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Result};
 use crate::namespaces::{self, Joins};
-use crate::plan::{NamespaceKind, Plan};
+use crate::plan::{NamespaceKind, Plan, Process};
 use crate::rootfs::Prepared;
-use crate::security::{oom, rlimits, seccomp};
+use crate::security::{oom, rlimits, schedule, seccomp};
 use crate::sys::beneath::Beneath;
 use crate::sys::clone::{self, Forked};
 use crate::sys::procfs::ProcFs;
@@ -123,7 +124,8 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         wire.wait_for_proceed()?;
     }
     if !plan.hooks.create_container.is_empty() {
-        hooks::run(&plan.hooks.create_container, "createContainer", &hook_json(report.as_ref(), Status::Creating))?;
+        let json = hook_json(report.as_ref(), Status::Creating);
+        hooks::run(&plan.hooks.create_container, "createContainer", &json, Surroundings::default())?;
     }
     let step = trace::step("pivot");
     let inside = root.pivot(options.no_pivot, &proc)?;
@@ -195,6 +197,10 @@ fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<(
     }
     init.joins.enter(namespaces, proc)?;
     cgroup.enter()?;
+    if !init.plan.reaper {
+        // A sandbox's program runs where its caller may.
+        schedule::unbind();
+    }
     if let Some(flags) = namespaces::second_fork(namespaces) {
         namespaces::unshare_time(namespaces, proc)?;
         let forked = clone::fork(flags | libc::CLONE_PARENT as u64, None);
@@ -214,19 +220,24 @@ fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<(
     }
     namespaces::unshare_cgroup(namespaces)?;
     if namespaces.separate(NamespaceKind::User) {
-        become_root_inside()?;
+        become_somebody_inside(&init.plan.process)?;
     }
     Ok(())
 }
 
-/// What is made from here on belongs to root of the new user namespace, not to an id that it does not know.
-fn become_root_inside() -> Result<()> {
+/// What is made from here on belongs to root of the new user namespace, not to an id that it does not know: those can make
+/// nothing (EOVERFLOW). A namespace without an id 0 is unusual and allowed; there it is the program's user, and the
+/// capabilities are the same.
+fn become_somebody_inside(process: &Process) -> Result<()> {
     use rustix::io::Errno;
     use rustix::thread::{Gid, Uid, set_thread_res_gid, set_thread_res_uid};
-    let (root, root_group) = (Uid::ROOT, Gid::ROOT);
-    for changed in [set_thread_res_gid(root_group, root_group, root_group), set_thread_res_uid(root, root, root)] {
+    let group = |gid: Gid| set_thread_res_gid(gid, gid, gid);
+    let user = |uid: Uid| set_thread_res_uid(uid, uid, uid);
+    let group_set = group(Gid::ROOT).or_else(|_| group(Gid::from_raw(process.gid)));
+    let user_set = user(Uid::ROOT).or_else(|_| user(Uid::from_raw(process.uid)));
+    for changed in [group_set, user_set] {
         match changed {
-            // A namespace without an id 0 is unusual and allowed; its capabilities are there all the same.
+            // Not mapped either: that is said where the program becomes its user.
             Ok(()) | Err(Errno::INVAL) => {}
             other => other.context(|| "become root of the user namespace")?,
         }

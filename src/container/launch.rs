@@ -6,6 +6,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::create::CreateOptions;
+use super::hooks::Surroundings;
 use super::init::{self, Expected, Gate, Init};
 use super::state::{self, State, Status};
 use super::store::{Folder, Store};
@@ -86,7 +87,10 @@ impl<'a> Launch<'a> {
         drop(step);
 
         let step = trace::step("cgroup");
-        let mut cgroup = Cgroup::create(&made.state.cgroup, &plan.resources)?;
+        let mut cgroup = match Cgroup::create(&made.state.cgroup, &plan.resources) {
+            Ok(cgroup) => cgroup,
+            Err(refused) => return Err(made.forget(refused)),
+        };
         for warning in cgroup.warnings() {
             log::warn(warning);
         }
@@ -223,8 +227,9 @@ impl<'a> Launch<'a> {
         net::move_devices(&self.plan.net_devices, self.child.pid)?;
         self.made.hooks_ran = true;
         let json = self.made.state.hook_json(Status::Creating);
-        hooks::run(&self.plan.hooks.prestart, "prestart", &json)?;
-        hooks::run(&self.plan.hooks.create_runtime, "createRuntime", &json)?;
+        let around = Surroundings { cwd: Some(&self.plan.bundle), ..Surroundings::default() };
+        hooks::run(&self.plan.hooks.prestart, "prestart", &json, around)?;
+        hooks::run(&self.plan.hooks.create_runtime, "createRuntime", &json, around)?;
         self.wire.send(&Message::Proceed)
     }
 
@@ -328,6 +333,16 @@ impl Drop for Launch<'_> {
             let _ = rustix::process::pidfd_send_signal(&self.child.pidfd, Signal::KILL);
             let _ = wait::reap(&self.child);
         }
+    }
+}
+
+impl Made {
+    /// Gives up before there is a cgroup: what stands under its name is another's, with processes that are not ours to kill.
+    fn forget(mut self, reason: Error) -> Error {
+        self.kept = true;
+        // The reason says more than what else goes wrong now; delete --force tries again.
+        let _ = self.folder.remove();
+        reason
     }
 }
 

@@ -5,6 +5,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::time::Timespec;
 
+use super::hooks::Surroundings;
 use super::wire::Message;
 use super::{Container, Status, Store, gate, handover, hooks, load, notify_socket, remains};
 use crate::bail;
@@ -37,19 +38,23 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     handover::hear_exec(&wire, &pidfd, seccomp.as_ref(), &container.state)?;
     gate::close(&container.folder);
     let running = container.state.hook_json(Status::Running);
-    hooks::run(&config.hooks.poststart, "poststart", &running).inspect_err(|_| {
+    hooks::run(&config.hooks.poststart, "poststart", &running, Surroundings::default()).inspect_err(|_| {
         // Fatal since runtime-spec 1.3: the container does not outlive it.
         let _ = container.end_all();
     })?;
     notify.map_or(Ok(()), |notify| notify.until_ready(&pidfd))
 }
 
-/// Sends a signal to the first process, or to all.
+/// Sends a signal to the first process, or to all; without one it only looks whether there is a process.
 ///
 /// # Errors
 /// `container not running` where it has ended.
-pub fn kill(store: &Store, id: &ContainerId, signal: Signal, all: bool) -> Result<()> {
+pub fn kill(store: &Store, id: &ContainerId, signal: Option<Signal>, all: bool) -> Result<()> {
     let container = load(store, id)?;
+    let Some(signal) = signal else {
+        // "All" of a stopped container are none, which is no failure with any signal.
+        return if all { Ok(()) } else { container.pidfd().map(drop) };
+    };
     let alone = container.state.own_pid_namespace;
     if all || (!alone && signal == Signal::KILL) {
         // In a shared pid namespace nothing else ends with the first process.

@@ -3,7 +3,7 @@
 use rustix::io::Errno;
 use rustix::process::Signal;
 
-use super::hooks;
+use super::hooks::{self, Surroundings};
 use super::state::{State, Status};
 use super::store::Folder;
 use crate::cgroup::{self, Cgroup};
@@ -80,7 +80,7 @@ pub fn run_poststop(state: &State) {
     }
     let json = state.hook_json(Status::Stopped);
     for hook in &state.poststop {
-        if let Err(error) = hooks::run(std::slice::from_ref(hook), "poststop", &json) {
+        if let Err(error) = hooks::run(std::slice::from_ref(hook), "poststop", &json, Surroundings::default()) {
             log::warn(error.to_string());
         }
     }

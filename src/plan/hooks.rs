@@ -38,14 +38,15 @@ fn check_one(hook: &spec::Hook, field: &str) -> Result<()> {
     if let Some(timeout) = hook.timeout.filter(|timeout| *timeout <= 0) {
         bail!("{field}.timeout: {timeout} is not a positive number of seconds");
     }
-    let texts = [("path", std::slice::from_ref(&hook.path)), ("args", &hook.args), ("env", &hook.env)];
+    let env = hook.env.as_deref().unwrap_or_default();
+    let texts = [("path", std::slice::from_ref(&hook.path)), ("args", &hook.args), ("env", env)];
     for (name, list) in texts {
         if list.iter().any(|text| text.contains('\0')) {
             bail!("{field}.{name}: holds a zero byte");
         }
     }
-    if let Some(entry) = hook.env.iter().position(|entry| !entry.contains('=')) {
-        bail!("{field}.env[{entry}]: {:?} is not of the form NAME=value", hook.env[entry]);
+    if let Some(entry) = env.iter().position(|entry| !entry.contains('=')) {
+        bail!("{field}.env[{entry}]: {:?} is not of the form NAME=value", env[entry]);
     }
     Ok(())
 }

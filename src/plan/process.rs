@@ -148,7 +148,7 @@ fn capabilities(spec: Option<&spec::Capabilities>, field: &str, warnings: &mut V
         }
     }
     // PR_CAP_AMBIENT_RAISE refuses the others. Callers that cleared the inheritable set for CVE-2022-24769 leave some at
-    // every start, and no runtime mentions it.
+    // every start: a warning each time would be noise, and a second record for those who parse the log file as one object.
     sets.ambient &= sets.permitted & sets.inheritable;
     Ok(sets)
 }

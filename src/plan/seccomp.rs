@@ -16,7 +16,8 @@ pub const FLAGS: [(&str, u64); 4] = [
     ("SECCOMP_FILTER_FLAG_SPEC_ALLOW", SPEC_ALLOW),
     ("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", WAIT_KILLABLE_RECV),
 ];
-/// Leaves the mitigation of speculative store bypass off. It is the default where the profile names no flags.
+/// Leaves the mitigation of speculative store bypass off. It is the default where the profile has no list of flags; an empty
+/// list asks for none.
 pub const SPEC_ALLOW: u64 = 1 << 2;
 /// Means something only together with a listener; the kernel refuses it otherwise.
 pub const WAIT_KILLABLE_RECV: u64 = 1 << 5;
@@ -142,7 +143,7 @@ impl Seccomp {
         let seccomp = Self {
             default_action,
             architectures: architectures(&spec.architectures, machine)?,
-            flags: flags(&spec.flags)?,
+            flags: spec.flags.as_deref().map_or(Ok(SPEC_ALLOW), flags)?,
             rules,
             listener_path: spec.listener_path.as_deref().filter(|path| !path.is_empty()).map(PathBuf::from),
             listener_metadata: spec.listener_metadata.clone().unwrap_or_default(),
@@ -162,6 +163,7 @@ impl Seccomp {
             bail!("linux.seccomp.defaultAction: SCMP_ACT_NOTIFY is for single system calls, not for all");
         }
         match &self.listener_path {
+            Some(_) if !self.uses_notify() => Ok(()),
             None if self.uses_notify() => bail!("linux.seccomp.listenerPath: SCMP_ACT_NOTIFY needs one"),
             None if !self.listener_metadata.is_empty() => {
                 bail!("linux.seccomp.listenerMetadata: there is no listenerPath to send it to")
@@ -239,9 +241,6 @@ fn architectures(wanted: &[String], machine: &[SeccompArch]) -> Result<Vec<Secco
 }
 
 fn flags(wanted: &[String]) -> Result<u64> {
-    if wanted.is_empty() {
-        return Ok(SPEC_ALLOW);
-    }
     let mut flags = 0;
     for (index, wanted) in wanted.iter().enumerate() {
         match FLAGS.iter().find(|(name, _)| name == wanted) {

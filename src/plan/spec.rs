@@ -139,8 +139,8 @@ json! {
         poststop: Vec<Hook>,
     }
 
-    /// One hook; `timeout` is in seconds.
-    Hook { path: String, args: Vec<String>, env: Vec<String>, timeout: Option<i64>, }
+    /// One hook; `timeout` is in seconds. An absent environment is not an empty one.
+    Hook { path: String, args: Vec<String>, env: Option<Vec<String>>, timeout: Option<i64>, }
 
     /// `linux`.
     Linux {
@@ -213,7 +213,7 @@ json! {
         default_action: String,
         default_errno_ret: Option<u32>,
         architectures: Vec<String>,
-        flags: Vec<String>,
+        flags: Option<Vec<String>>,
         listener_path: Option<String>,
         listener_metadata: Option<String>,
         syscalls: Vec<SeccompRule>,
@@ -271,7 +271,7 @@ json! {
         idle: Option<i64>,
     }
 
-    /// `linux.resources.pids`; 0 and below is unlimited.
+    /// `linux.resources.pids`; 0 and below is unlimited: engines write 0 where nobody asked for a limit.
     Pids { limit: Option<i64>, }
 
     /// `linux.resources.blockIO`; rates in bytes or operations a second.

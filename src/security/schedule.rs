@@ -46,6 +46,13 @@ pub fn apply_shared(personality: Option<u64>, policy: Option<&MemoryPolicy>) -> 
     Ok(())
 }
 
+/// Takes back what bound the caller to CPUs, such as a daemon under taskset(1): which ones a container uses is said by its
+/// cpuset, and the kernel keeps a binding beyond the change of cgroup. To be called once the process is in its cgroup.
+pub fn unbind() {
+    // An outer filter may forbid it; then the container runs where its caller does.
+    let _ = sched::unbind();
+}
+
 /// Binds this process to CPUs; `field` names who asks.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! sched_setattr(2), ioprio_set(2), set_mempolicy(2), personality(2).
+//! sched_setattr(2), sched_setaffinity(2), ioprio_set(2), set_mempolicy(2), personality(2).
 
 use rustix::io::Errno;
 
@@ -43,6 +43,17 @@ pub fn set_attributes(scheduler: &Scheduler) -> Result<(), Errno> {
     };
     // SAFETY: the kernel reads as many bytes as `size` says, all of them ours.
     check(unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) }).map(drop)
+}
+
+/// Lets this process run on every CPU that its cgroup allows, whatever its caller was bound to.
+///
+/// # Errors
+/// The errno of sched_setaffinity(2), bare.
+pub fn unbind() -> Result<(), Errno> {
+    // More bits than any kernel has CPUs (CONFIG_NR_CPUS); it reads as many as it knows.
+    const ALL: [u64; 128] = [u64::MAX; 128];
+    // SAFETY: the kernel reads at most as many bytes as are said, all of them ours.
+    check(unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(&ALL), ALL.as_ptr()) }).map(drop)
 }
 
 /// Sets the I/O priority of this process: class in the upper three bits.
