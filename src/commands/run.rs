@@ -50,7 +50,7 @@ Examples:
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let (bundle, id) = target(args.bundle.as_deref(), &parsed.words, |folder| folder.join("config.json").exists())?;
-    let run = RunOptions { detach: args.detach, keep: args.keep, no_subreaper: args.no_subreaper };
+    let run = RunOptions { detach: args.detach, keep: args.keep, no_subreaper: args.no_subreaper, companion: None };
     container::run(&store(global)?, &id, &args.options(global, bundle), &run)
 }
 

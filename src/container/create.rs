@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
 
+use super::companion::Companion;
 use super::hooks::Surroundings;
 use super::launch::{Ending, Launch};
 use super::terminal::{self, Relay};
@@ -43,13 +44,15 @@ pub struct CreateOptions {
 
 /// What `run` is asked beyond that.
 #[derive(Debug, Default)]
-pub struct RunOptions {
+pub struct RunOptions<'a> {
     /// Come back as soon as the program runs.
     pub detach: bool,
     /// Leave the container when it has ended.
     pub keep: bool,
     /// Leave orphans of the container to the caller.
     pub no_subreaper: bool,
+    /// The caller's own part in it.
+    pub companion: Option<&'a dyn Companion>,
 }
 
 /// Makes a container up to its gate: `start` lets it through.
@@ -61,7 +64,7 @@ pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Resul
     let (plan, config) = read_plan(store, id, options)?;
     check_terminal(&plan, options, true)?;
     let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Gate)?;
-    launch.converse()?;
+    launch.converse(None)?;
     publish(&launch, options)?;
     launch.leave_at_gate()
 }
@@ -70,7 +73,7 @@ pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Resul
 ///
 /// # Errors
 /// Whatever stands in the way; nothing is left behind then.
-pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOptions) -> Result<u8> {
+pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOptions<'_>) -> Result<u8> {
     entry::ensure_protected()?;
     let (plan, config) = read_plan(store, id, options)?;
     run_plan(store, id, &plan, &config, options, run)
@@ -87,7 +90,7 @@ pub fn run_plan(
     plan: &Plan,
     config: &[u8],
     options: &CreateOptions,
-    run: &RunOptions,
+    run: &RunOptions<'_>,
 ) -> Result<u8> {
     check_terminal(plan, options, run.detach)?;
     if !run.detach && !run.no_subreaper && !plan.namespaces.creates(crate::plan::NamespaceKind::Pid) {
@@ -95,7 +98,7 @@ pub fn run_plan(
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become a subreaper")?;
     }
     let mut launch = Launch::begin(store, id, plan, config, options, Ending::Exec)?;
-    launch.converse()?;
+    launch.converse(run.companion)?;
     publish(&launch, options)?;
     let notify = notify_socket::Relay::listen(launch.folder(), launch.child().pid.as_raw_nonzero().get())?;
     launch.open_gate(!run.detach)?;

@@ -90,7 +90,7 @@ pub fn waits_for_parent(plan: &Plan, cgroup: &Cgroup) -> bool {
 /// Whether the parent has something to do between mounts and pivot.
 fn parent_acts_on_root(plan: &Plan) -> bool {
     let hooks = &plan.hooks;
-    !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && plan.net_devices.is_empty())
+    !(hooks.prestart.is_empty() && hooks.create_runtime.is_empty() && plan.net_devices.is_empty() && !plan.connected)
 }
 
 /// Runs the story; whatever stops it is told to the parent.

@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
+use super::companion::Companion;
 use super::create::CreateOptions;
 use super::hooks::Surroundings;
 use super::init::{self, Expected, Gate, Init};
@@ -180,8 +181,8 @@ impl<'a> Launch<'a> {
     /// Answers the new process until there is nothing more to answer before its gate.
     ///
     /// # Errors
-    /// Its own, or that of a hook.
-    pub fn converse(&mut self) -> Result<()> {
+    /// Its own, that of a hook, or the companion's.
+    pub fn converse(&mut self, companion: Option<&dyn Companion>) -> Result<()> {
         let _step = trace::step("converse");
         let mut expected = Expected::of(self.plan, self.ending);
         while expected.anything() {
@@ -191,7 +192,7 @@ impl<'a> Launch<'a> {
                     expected.second = false;
                 }
                 Some(Message::RootReady) => {
-                    self.on_root_ready()?;
+                    self.on_root_ready(companion)?;
                     expected.root_ready = false;
                 }
                 Some(Message::Console(master)) => {
@@ -223,8 +224,11 @@ impl<'a> Launch<'a> {
     }
 
     /// The mounts are there, the old root still is: devices move in, and the hooks of the runtime's namespace run.
-    fn on_root_ready(&mut self) -> Result<()> {
+    fn on_root_ready(&mut self, companion: Option<&dyn Companion>) -> Result<()> {
         net::move_devices(&self.plan.net_devices, self.child.pid)?;
+        if let Some(companion) = companion.filter(|_| self.plan.connected) {
+            companion.connect(self.child.pid)?;
+        }
         self.made.hooks_ran = true;
         let json = self.made.state.hook_json(Status::Creating);
         let around = Surroundings { cwd: Some(&self.plan.bundle), ..Surroundings::default() };

@@ -4,6 +4,7 @@
 //! What each step does to the kernel stands in the rooms to the right: rootfs, namespaces, cgroup, security, net.
 
 mod become_program;
+mod companion;
 mod create;
 mod exec;
 mod gate;
@@ -22,6 +23,7 @@ mod terminal;
 mod wait;
 mod wire;
 
+pub use companion::Companion;
 pub use create::{CreateOptions, RunOptions, create, listen_fds, run, run_plan};
 pub use exec::{Changes, ExecOptions, ProcessSource, exec};
 pub use lifecycle::{delete, kill, pause, resume, start, update};

@@ -81,7 +81,7 @@ fn taken(name: &str) -> Error {
 }
 
 /// A netlink socket belongs to the namespace in which it is made: goes there, makes it, comes back.
-fn socket_inside(pid: Pid) -> Result<NetlinkSocket> {
+pub(super) fn socket_inside(pid: Pid) -> Result<NetlinkSocket> {
     let own = rustix::fs::openat(CWD, "/proc/thread-self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     let own = own.context(|| "open /proc/thread-self/ns/net")?;
     let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context(|| format!("pidfd_open {pid}"))?;
@@ -95,14 +95,14 @@ fn socket_inside(pid: Pid) -> Result<NetlinkSocket> {
     opened.map(|_| socket)
 }
 
-fn link_header(index: i32) -> rt_link::Ifinfomsg {
+pub(super) fn link_header(index: i32) -> rt_link::Ifinfomsg {
     let mut header = rt_link::Ifinfomsg::new();
     header.ifi_index = index;
     header
 }
 
 /// Index and flags of a device.
-fn link(socket: &mut NetlinkSocket, name: &str) -> Result<rt_link::Ifinfomsg> {
+pub(super) fn link(socket: &mut NetlinkSocket, name: &str) -> Result<rt_link::Ifinfomsg> {
     let what = || format!("find the device {name:?}");
     let c_name = CString::new(name).map_err(|_| Error::new("a zero byte in the name"))?;
     let mut request = rt_link::Request::new().op_getlink_do(&link_header(0));
@@ -112,7 +112,7 @@ fn link(socket: &mut NetlinkSocket, name: &str) -> Result<rt_link::Ifinfomsg> {
     found.context(what)
 }
 
-fn set_up_flag(socket: &mut NetlinkSocket, index: i32, up: bool) -> Result<()> {
+pub(super) fn set_up_flag(socket: &mut NetlinkSocket, index: i32, up: bool) -> Result<()> {
     let mut header = link_header(index);
     header.ifi_change = libc::IFF_UP as u32;
     header.ifi_flags = if up { libc::IFF_UP as u32 } else { 0 };
@@ -166,13 +166,16 @@ fn add_address(socket: &mut NetlinkSocket, index: i32, address: &Address) -> Res
     }
 }
 
-fn acknowledged<R: netlink_bindings::traits::NetlinkRequest>(socket: &mut NetlinkSocket, request: &R) -> Result<()> {
+pub(super) fn acknowledged<R: netlink_bindings::traits::NetlinkRequest>(
+    socket: &mut NetlinkSocket,
+    request: &R,
+) -> Result<()> {
     let mut reply = socket.request(request).context(|| "netlink request")?;
     reply.recv_ack().map_err(into_io).context(|| "netlink")
 }
 
 /// The errno of a netlink answer; what the kernel says in words stays with it where there is no errno.
-fn into_io(error: ReplyError) -> std::io::Error {
+pub(super) fn into_io(error: ReplyError) -> std::io::Error {
     error.into()
 }
 

@@ -1,8 +1,11 @@
 //! The container's network, as far as config.json has one: the loopback interface, devices that move in, counters.
 //!
-//! Bridges, addresses and routes are the caller's business (CNI, netavark, hooks).
+//! Bridges, addresses and routes are the caller's business (CNI, netavark, hooks), but for a sandbox, which may have a
+//! network of its own ([`private`]).
 
 mod devices;
+pub mod private;
+pub mod resolver;
 mod statistics;
 
 pub use devices::move_devices;

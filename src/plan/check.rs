@@ -58,6 +58,7 @@ impl Plan {
             intel_rdt: spec.linux.intel_rdt,
             hooks: spec.hooks,
             reaper: false,
+            connected: false,
             warnings,
         })
     }

@@ -76,6 +76,8 @@ pub struct Plan {
     /// Whether the first process stays what it is, passes signals on and reaps orphans, and the program is its child. Never
     /// said by a config.json.
     pub reaper: bool,
+    /// Whether the caller itself connects the network namespace before the program starts. Never said by a config.json.
+    pub connected: bool,
     /// What was tolerated and is worth a line in the log, the process's included.
     pub warnings: Vec<String>,
 }

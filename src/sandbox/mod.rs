@@ -16,6 +16,7 @@ mod host;
 mod layers;
 mod limits;
 mod name;
+mod network;
 mod plan;
 mod remove;
 mod rules;

@@ -14,6 +14,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::Rules;
 use super::host::{HostMount, Treatment};
+use super::network;
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::plan::{Capabilities, Mount, MountKind, Overlay, Plan, capability, example, spec};
@@ -24,6 +25,8 @@ pub enum Network {
     /// A loopback device of its own.
     #[default]
     None,
+    /// One of its own, with outbound connections by NAT.
+    Private,
     /// The host's.
     Host,
 }
@@ -34,6 +37,8 @@ pub(super) struct Outline<'a> {
     pub(super) command: &'a [OsString],
     /// What of the network is there.
     pub(super) network: Network,
+    /// What is made of a network of its own.
+    pub(super) connection: &'a network::Prepared,
     /// Whether it gets a terminal of its own.
     pub(super) terminal: bool,
     /// The host's mounts.
@@ -63,6 +68,7 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     // An environment may hold what a config.json should not; it is the caller's.
     plan.warnings.clear();
     plan.reaper = true;
+    plan.connected = outline.connection.connected;
     plan.process.capabilities = capabilities();
     // In a user namespace of its own the program could mount what it likes, a cgroup hierarchy of root's among it.
     plan.sysctl.push(("user/max_user_namespaces".to_owned(), "0".to_owned()));
@@ -92,13 +98,17 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     files.sort_by(|(one, _), (other, _)| one.cmp(other));
     let sockets =
         outline.sockets.iter().map(|path| (path.clone(), MountKind::Bind { source: path.clone(), recursive: false }));
+    let resolver = outline.connection.resolver.iter().map(|(ours, hosts)| {
+        let kind = MountKind::Bind { source: ours.clone(), recursive: false };
+        (hosts.clone(), kind)
+    });
     let fresh = std::mem::take(&mut plan.rootfs.mounts);
     let own = |(destination, kind): (PathBuf, MountKind)| mount(destination, kind);
     let no_devices = |mount| Mount { flags: MountFlags::NODEV, recursive_set: libc::MOUNT_ATTR_NODEV, ..mount };
     let through = through.map(own).map(no_devices);
     let empty = empty.map(own).map(|mount| Mount { flags: MountFlags::NODEV | MountFlags::NOSUID, ..mount });
     let files = files.into_iter().map(own).chain(through).chain(fresh);
-    let all = files.chain(empty).chain(sockets.map(own));
+    let all = files.chain(empty).chain(sockets.chain(resolver).map(own));
     plan.rootfs.mounts = all.enumerate().map(|(index, mount)| Mount { index, ..mount }).collect();
     Ok(plan)
 }

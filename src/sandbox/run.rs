@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::plan::{self, Network, Outline};
 use super::store::{Box, Run, Store};
-use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, streams};
+use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, network, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
 use crate::error::{Context, Error, Result};
@@ -86,9 +86,11 @@ fn in_box(
     let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
     let mounts = host::mounts(&table);
     let overlays = layers::overlays(held, &mounts)?;
+    let connection = network::prepare(held, request.network)?;
     let mut plan = plan::make(Outline {
         command: &request.command,
         network: request.network,
+        connection: &connection,
         terminal,
         mounts: &mounts,
         overlays,
@@ -111,8 +113,11 @@ fn in_box(
     plan.seccomp = filter;
     let driver = request.limits.impose(&mut plan, held.name().as_str(), &*held, request.driver)?;
     let options = CreateOptions { driver, ..CreateOptions::default() };
-    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &RunOptions::default())
-        .map_err(|error| request.limits.explain(error))?;
+    let connect = network::Connection::new(held, &connection);
+    let run = RunOptions { companion: Some(&connect), ..RunOptions::default() };
+    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
+    network::settle(held)?;
+    let code = code.map_err(|error| request.limits.explain(error))?;
     if let Some(run) = held.record.runs.last_mut() {
         run.ended = Some(crate::time::now());
         run.exit_code = Some(code);
@@ -122,13 +127,14 @@ fn in_box(
     Ok(code)
 }
 
-/// Takes down what a killed run has left, its cgroup as well; gives where the engine keeps its state.
+/// Takes down what a killed run has left, its cgroup and its network as well; gives where the engine keeps its state.
 ///
 /// # Errors
 /// Where something of it cannot be removed.
 pub(super) fn take_down(held: &Box) -> Result<container::Store> {
     let engine = container::Store::open(Some(held.run_folder()))?;
     container::delete(&engine, held.name().id(), true)?;
+    network::settle(held)?;
     Ok(engine)
 }
 

@@ -14,6 +14,7 @@
 //! | `confined.rs` | what a hostile program tries |
 //! | `rules.rs` | `--hide` and its kin |
 //! | `limits.rs` | `--memory`, `--cpus`, `--pids`, `--seccomp` |
+//! | `network.rs`, `lab.rs` | `--net private`, in network namespaces that play the host and the internet |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //!
 //! All need root.
@@ -24,8 +25,10 @@ mod changes;
 mod commits;
 mod confined;
 mod kills;
+mod lab;
 mod limits;
 mod mounts;
+mod network;
 mod packages;
 mod place;
 mod power;

@@ -134,7 +134,7 @@ fn the_network_is_none_or_the_hosts() {
     assert_eq!(alone.lines()[1..], ["lo"]);
     let shared = place.sandbox("run", ["--name", "b", "--net", "host", "sh", "-c", script]).run();
     shared.ok().out_has(&host).err_has("the network is the host's");
-    place.sandbox("run", ["--name", "b", "--net", "some", "true"]).run().fails().err_has("one of none, host");
+    place.sandbox("run", ["--name", "b", "--net", "some", "true"]).run().fails().err_has("one of none, private, host");
 }
 
 #[test]

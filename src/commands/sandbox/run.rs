@@ -11,7 +11,7 @@ use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::{Error, Result};
 use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Rules, RunRequest, Seccomp};
 
-crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
+crate::choices! { Network { "none" => Self::None, "private" => Self::Private, "host" => Self::Host } }
 
 impl FromText for Cpus {
     fn from_text(text: &OsStr) -> Result<Self, String> {
@@ -31,7 +31,8 @@ crate::args! {
     pub struct Args {
         /// Keep the changes under this name, and go on with what an earlier run of that name changed
         name: Option<String> = "--name NAME",
-        /// What of the network is there: none (default) for a loopback device alone, or host
+        /// What of the network is there: none (default) for a loopback device alone, private for connections to the
+        /// outside but not to the host, or host
         net: Option<Network> = "--net NETWORK",
         /// Let the program connect to this socket of the host, such as /run/docker.sock
         allow_socket: Vec<PathBuf> = "--allow-socket PATH",
@@ -70,6 +71,9 @@ The program sees the host's files as they are and may change all of them: the ch
 box's, the host keeps its own. It runs as the caller, in the caller's folder, with the caller's
 environment; processes, network and sockets of the host are out of its reach. All of its
 processes end with it.
+
+With --net private the program connects to what the host's default routes lead to, over IPv4. The
+host's own services stay out of its reach, as do networks behind the host.
 
 Without --name the box is thrown away if nothing was changed. Otherwise you are asked what to do
 with it, in a terminal; elsewhere it is kept, and its name is written to stderr.
