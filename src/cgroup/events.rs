@@ -78,9 +78,10 @@ impl OomEvents {
             Err(errno) => return Err(errno).context(|| "read events of the memory cgroup"),
         };
         let Some(known) = self.known else {
-            // The kernel signals the eventfd once more when the cgroup is removed.
+            // The kernel signals the eventfd once more when the cgroup is removed: its files go before that, its folder
+            // may still be there.
             return Ok(match count {
-                _ if !file::exists(&self.folder) => Oom::Gone,
+                _ if !file::exists(&self.folder.join("memory.oom_control")) => Oom::Gone,
                 0 => Oom::Nothing,
                 count => Oom::Happened(count),
             });

@@ -275,12 +275,17 @@ impl Cgroup {
     ///
     /// # Errors
     /// Where systemd refuses, or a limit cannot be had. The unit is the caller's to remove, once the child is killed: to stop
-    /// it before would wait for the child, which ignores systemd's signal as every process 1 does.
+    /// it before would wait for the child, which ignores systemd's signal as every process 1 does. A unit that somebody else
+    /// made in the meantime is no longer named by the record then.
     pub fn adopt(&mut self, pid: i32, resources: &Resources) -> Result<()> {
         if !self.needs_adoption() {
             return Ok(());
         }
-        systemd::start(&mut self.record, resources, pid)?;
+        systemd::start(&mut self.record, resources, pid).inspect_err(|error| {
+            if error.errno() == Some(Errno::EXIST) {
+                self.record = Record::default();
+            }
+        })?;
         self.furnish(pid, resources)
     }
 

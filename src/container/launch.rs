@@ -136,10 +136,10 @@ impl<'a> Launch<'a> {
         if namespaces::clone_flags(&self.plan.namespaces) & NamespaceKind::User.flag() != 0 {
             self.settle_user_namespace()?;
         }
-        if self.cgroup.needs_adoption() {
-            self.cgroup.adopt(pid.as_raw_nonzero().get(), &self.plan.resources)?;
-        }
+        let adopted = self.cgroup.adopt(pid.as_raw_nonzero().get(), &self.plan.resources);
+        // Also of one that failed: what is taken down then must be ours.
         self.made.state.cgroup.clone_from(self.cgroup.record());
+        adopted?;
         self.delegate_cgroup()?;
         if init::waits_for_parent(self.plan, &self.cgroup) {
             self.wire.send(&Message::Proceed)?;

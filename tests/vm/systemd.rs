@@ -258,6 +258,27 @@ fn a_scope_that_runs_already_is_not_taken_and_not_harmed() {
 }
 
 #[test]
+fn of_two_creates_of_one_scope_at_once_the_winner_is_not_harmed() {
+    only_for_myrt!(SCOPE_TAKEN);
+    for _ in 0..5 {
+        let first = scope("sd_race");
+        let second = first.another("sd_race");
+        let both = [first.sleeps(), second.sleeps()];
+        for bundle in both {
+            bundle.config(|config| config["linux"]["cgroupsPath"] = json!(format!("system.slice:test:{}", first.id)));
+        }
+        let creates = both.map(|bundle| bundle.create_command().spawn());
+        let ended = creates.map(|create| create.wait());
+        let winners: Vec<_> = both.iter().zip(&ended).filter(|(_, output)| output.exit_code() == 0).collect();
+        let [(winner, _)] = winners.as_slice() else { panic!("{} of two creates succeeded", winners.len()) };
+        winner.start().ok();
+        winner.exec(["true"]).ok();
+        assert_eq!(show(&unit(&first), &["ActiveState"]), ["active"]);
+        winner.delete_force().ok();
+    }
+}
+
+#[test]
 fn a_killed_create_leaves_no_scope_after_delete_force() {
     only_for_myrt!(KILLED_CREATE_SCOPE);
     let bundle = scope("sd_killed");

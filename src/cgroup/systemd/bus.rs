@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
 use zbus::connection::Builder;
 use zbus::{Connection, OwnedObjectPath, OwnedVariant, Variant};
 
@@ -79,7 +80,7 @@ impl Manager {
     /// Starts a transient unit and waits until it runs.
     ///
     /// # Errors
-    /// Where systemd refuses, or the job fails.
+    /// Where systemd refuses, or the job fails; with EEXIST where somebody else's unit of that name runs.
     pub(super) fn start(&self, unit: &str, properties: &[Property]) -> Result<()> {
         let body = (unit, "replace", variants(properties), NoUnits::new());
         let start = || self.call(PATH, MANAGER, "StartTransientUnit", &body);
@@ -92,7 +93,11 @@ impl Manager {
             other => other,
         };
         let what = || format!("systemd: start the unit {unit}");
-        let job = reply.map_err(|error| explain(&error, what()))?;
+        let job = reply.map_err(|error| match is(&error, "UnitExists") {
+            true => Error::call(what(), Errno::EXIST)
+                .hint("another container uses it: choose another linux.cgroupsPath, or end that one"),
+            false => explain(&error, what()),
+        })?;
         let job: OwnedObjectPath = job.body().deserialize().map_err(|error| explain(&error, what()))?;
         self.wait(job.as_str(), unit)?;
         match self.state(unit).as_deref() {
