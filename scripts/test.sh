@@ -6,7 +6,7 @@
 #   lint    rustfmt, clippy and rustdoc with warnings as errors, licences and duplicate versions, the scripts themselves
 #   unit    the tests that live beside the code
 #   suite   the black-box suite under tests/, as root and then as an ordinary user
-#   images  myrt image: images made byte by byte, with umoci as the measure (tests/image)
+#   images  myrt image: images made byte by byte, umoci as the measure, a registry on loopback (tests/image)
 #   engines Docker, Podman, containerd and Swarm with myrt as their runtime (tests/engines)
 #   vm      the black-box suite in a virtual machine with systemd, cgroup v2 and AppArmor (scripts/vm.sh test)
 #
@@ -113,7 +113,7 @@ as_user() { # USER FOLDER COMMAND…
 }
 
 images() {
-    need_package python3 busybox-static util-linux uidmap umoci skopeo buildah runc
+    need_package python3 busybox-static util-linux uidmap umoci skopeo buildah runc docker-registry openssl
     local program
     say "building the images' suite"
     as_builder cargo test --locked --test image --no-run

@@ -37,6 +37,11 @@ impl Error {
         error
     }
 
+    /// What a reader failed with: the error of ours that it carries, hint and all, or its text.
+    pub fn of_io(error: std::io::Error) -> Self {
+        error.downcast::<Self>().unwrap_or_else(|error| Self::new(error.to_string()))
+    }
+
     /// Puts `context` before what is already said.
     #[must_use]
     pub fn context(mut self, context: impl Display) -> Self {
@@ -133,7 +138,7 @@ impl<T> Context<T> for Result<T, std::io::Error> {
     fn context<D: Display>(self, what: impl FnOnce() -> D) -> Result<T> {
         self.map_err(|error| match Errno::from_io_error(&error) {
             Some(errno) => Error::call(what(), errno),
-            None => Error::new(format!("{}: {error}", what())),
+            None => Error::of_io(error).context(what()),
         })
     }
 }

@@ -99,6 +99,11 @@ pub fn debug<D: Display>(text: impl FnOnce() -> D) {
     record(Level::Debug, || text().to_string());
 }
 
+/// Shows a person what is going on: no record, and in no log file.
+pub fn show(text: &str) {
+    to_stderr(text);
+}
+
 /// Hands on a record of another process of ours.
 pub fn relayed(level: Level, text: &str) {
     record(level, || text.to_owned());

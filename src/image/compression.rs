@@ -2,7 +2,6 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use crate::bail;
 use crate::error::{Context, Error, Result};
 
 /// A window of zstd may be so large, as a power of two: 128 MiB, which is what its own tool takes without being asked.
@@ -60,7 +59,7 @@ impl<R: Read> Decoder<R> {
                 Ok(0) => break,
                 Ok(count) => filled += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => bail!("{error}"),
+                Err(error) => return Err(Error::of_io(error)),
             }
         }
         Ok(filled)

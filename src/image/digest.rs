@@ -137,16 +137,21 @@ impl<R: Read> Verified<R> {
 
     fn verify_end(&mut self) -> io::Result<()> {
         if let Some(size) = self.size.filter(|size| *size != self.seen) {
-            return Err(io::Error::other(format!("it has {} bytes where {size} are announced", self.seen)));
+            return Err(refused(format!("it has {} bytes where {size} are announced", self.seen)));
         }
         if let Some((wanted, hasher)) = self.digest.take() {
             let found = hasher.finish();
             if found != wanted {
-                return Err(io::Error::other(format!("its digest is {found} and not {wanted}")));
+                return Err(refused(format!("its digest is {found} and not {wanted}")));
             }
         }
         Ok(())
     }
+}
+
+/// The content is another one than its name says.
+fn refused(why: String) -> io::Error {
+    io::Error::other(Error::new(why).hint("the image is damaged, or was changed on its way: get it again"))
 }
 
 impl<R: Read> Read for Verified<R> {
@@ -158,7 +163,7 @@ impl<R: Read> Read for Verified<R> {
         }
         self.seen += count as u64;
         if self.size.is_some_and(|size| self.seen > size) {
-            return Err(io::Error::other(format!("it has more than the {} bytes announced", self.size.unwrap_or(0))));
+            return Err(refused(format!("it has more than the {} bytes announced", self.size.unwrap_or(0))));
         }
         if let Some((_, hasher)) = &mut self.digest {
             hasher.update(&buffer[..count]);

@@ -26,6 +26,9 @@ pub trait Files: Send + Sync {
     /// What holds them, for messages.
     fn place(&self) -> String;
 
+    /// Somebody has this file already and does not open it.
+    fn skipped(&self, _name: &str) {}
+
     /// Opens a file that has to be there.
     ///
     /// # Errors

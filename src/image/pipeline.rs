@@ -97,7 +97,7 @@ fn decode(
     }
     drop(decoder);
     // What stands behind the last frame belongs to the blob's digest as well.
-    io::copy(&mut input, &mut io::sink()).map(drop).map_err(|error| Error::new(error.to_string()))
+    io::copy(&mut input, &mut io::sink()).map(drop).map_err(Error::of_io)
 }
 
 fn hash(chunks: &Receiver<Arc<Chunk>>, wanted: &Digest) -> Result<()> {

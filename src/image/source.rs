@@ -10,16 +10,22 @@ use super::document::Image;
 use super::files::{Files, Folder};
 use super::limits::Limits;
 use super::platform::Platform;
+use super::progress::{self, Show};
+use super::registry::{self, Access, Door};
 use super::{dir, docker, layout};
+use crate::bail;
 use crate::error::{Error, Result};
 
-/// A source as it was typed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A source as it was typed, and how it is to be read.
+#[derive(Clone, Debug)]
 pub struct Source {
     form: Form,
     path: PathBuf,
     /// A tag or a name in it.
     name: Option<String>,
+    /// The way to it, where it is in a registry.
+    door: Option<Door>,
+    show: Show,
 }
 
 /// What is at the path.
@@ -33,16 +39,19 @@ enum Form {
     DockerArchive,
     /// What `skopeo copy` writes into a folder.
     Dir,
+    /// An image in a registry.
+    Registry,
     /// An archive of either kind on standard input.
     Stdin,
 }
 
 /// What each form is called, what follows the colon, and whether a name may.
-const FORMS: [(Form, &str, &str, bool); 4] = [
+const FORMS: [(Form, &str, &str, bool); 5] = [
     (Form::Layout, "oci", "DIR[:TAG]", true),
     (Form::LayoutArchive, "oci-archive", "FILE[:TAG]", true),
     (Form::DockerArchive, "docker-archive", "FILE[:NAME]", true),
     (Form::Dir, "dir", "DIR", false),
+    (Form::Registry, "docker", "//HOST/NAME[:TAG]", false),
 ];
 
 /// An image whose documents were read and checked, with the files that its layers are in.
@@ -61,7 +70,7 @@ impl Source {
     pub fn parse(text: &OsStr) -> Result<Self> {
         let bytes = text.as_bytes();
         if bytes == b"-" {
-            return Ok(Self { form: Form::Stdin, path: PathBuf::from("-"), name: None });
+            return Ok(Self::of(Form::Stdin, PathBuf::from("-"), None));
         }
         let colon = bytes.iter().position(|byte| *byte == b':');
         let (before, rest) = colon.map_or((&b""[..], bytes), |colon| (&bytes[..colon], &bytes[colon + 1..]));
@@ -70,11 +79,34 @@ impl Source {
             return Err(Error::new(format!("{}: not an image's source", text.display())).hint(forms()));
         };
         let (path, name) = if *named { path_and_name(rest)? } else { (OsStr::from_bytes(rest).into(), None) };
-        Ok(Self { form: *form, path, name })
+        if *form == Form::Registry {
+            registry::typed(rest)?;
+        }
+        Ok(Self::of(*form, path, name))
+    }
+
+    fn of(form: Form, path: PathBuf, name: Option<String>) -> Self {
+        Self { form, path, name, door: None, show: Show::Nothing }
+    }
+
+    /// Finds the way to it, as the caller: before a user namespace. Says as well how people are to see it come in.
+    ///
+    /// # Errors
+    /// Where a file of logins is missing or broken.
+    pub fn reached(mut self, access: &Access, show: Show) -> Result<Self> {
+        if self.form == Form::Registry {
+            let reference = registry::typed(self.path.as_os_str().as_bytes())?;
+            self.door = Some(Door::find(reference, access)?);
+        }
+        self.show = show;
+        Ok(self)
     }
 
     /// What an image of this source is called where nobody names it: `FOLDER:TAG`, the name in an archive, or the file's.
     pub fn default_name(&self) -> Option<String> {
+        if self.form == Form::Registry {
+            return Some(self.path.to_str()?.trim_start_matches('/').to_owned());
+        }
         let stem = self.path.file_name()?.to_string_lossy().into_owned();
         let stem = stem.strip_suffix(".tar").map(str::to_owned).unwrap_or(stem);
         match (self.form, &self.name) {
@@ -90,22 +122,32 @@ impl Source {
     /// # Errors
     /// Where there is no such image, or its documents are broken.
     pub fn open(&self, platform: &Platform, limits: &Limits) -> Result<Opened> {
-        let files: Box<dyn Files> = match self.form {
-            Form::Layout | Form::Dir => Box::new(Folder::open(&self.path)?),
-            Form::LayoutArchive | Form::DockerArchive => Box::new(Archive::open(&self.path, limits.bytes)?),
-            Form::Stdin => Box::new(Archive::stdin(limits.bytes)?),
-        };
         let name = self.name.as_deref();
-        let image = match self.form {
-            Form::Layout | Form::LayoutArchive => layout::image(&*files, name, platform)?,
-            Form::DockerArchive => docker::image(&*files, name, platform)?,
-            Form::Dir => dir::image(&*files, platform)?,
+        let archive = || Archive::open(&self.path, limits.bytes);
+        let layout = |files: &dyn Files| layout::image(files, name, platform);
+        let docker = |files: &dyn Files| docker::image(files, name, platform);
+        let opened = match self.form {
+            Form::Layout => opened(Folder::open(&self.path)?, layout),
+            Form::LayoutArchive => opened(archive()?, layout),
+            Form::DockerArchive => opened(archive()?, docker),
+            Form::Dir => opened(Folder::open(&self.path)?, |files| dir::image(files, platform)),
             // Newer versions of docker save write both; the layout has the digests.
-            Form::Stdin if files.open("oci-layout")?.is_some() => layout::image(&*files, name, platform)?,
-            Form::Stdin => docker::image(&*files, name, platform)?,
+            Form::Stdin => opened(Archive::stdin(limits.bytes)?, |files| match files.open("oci-layout")? {
+                Some(_) => layout(files),
+                None => docker(files),
+            }),
+            Form::Registry => match &self.door {
+                Some(door) => registry::open(door, platform),
+                None => bail!("{self}: nobody has looked up the way to it"),
+            },
         };
-        Ok(Opened { image, files })
+        opened.map(|opened| progress::watched(opened, self.show))
     }
+}
+
+/// Reads the documents of an image in these files.
+fn opened(files: impl Files + 'static, image: impl FnOnce(&dyn Files) -> Result<Image>) -> Result<Opened> {
+    Ok(Opened { image: image(&files)?, files: Box::new(files) })
 }
 
 impl Display for Source {
@@ -147,6 +189,7 @@ mod tests {
             "oci-archive:x.tar",
             "docker-archive:x:a.example:5/b:1",
             "dir:a:b",
+            "docker://debian:12",
             "-",
         ];
         for text in forms {

@@ -12,6 +12,7 @@ pub mod entry;
 pub mod exec;
 pub mod interface;
 pub mod keyring;
+pub mod lookups;
 pub mod mount;
 pub mod nsfs;
 pub mod procfs;

@@ -7,6 +7,7 @@
 //! | `whiteouts.rs` | what upper layers hide, in any order, and hard links across layers |
 //! | `hostile.rs` | layers that want to write, link or delete outside; bombs; blobs and documents that lie |
 //! | `sources.rs` | the forms of a source, tags, platforms |
+//! | `registry/` | images in a registry: a real one, and one that cuts, redirects and lies |
 //! | `run.rs` | `image run`: nothing stays, whatever ends it |
 //! | `store.rs` | the store: layers once, names, prune, bundles over it, kills and races |
 //! | `compare.rs` | the same image unpacked by umoci: the same tree |
@@ -19,6 +20,7 @@
 mod compare;
 mod hostile;
 mod make;
+mod registry;
 mod rootless;
 mod run;
 mod sources;

@@ -37,7 +37,7 @@ Commands:
 `myrt image COMMAND --help` tells more.
 
 Examples:
-  docker save debian | sudo myrt image run - bash
+  sudo myrt image run docker://debian bash
   sudo myrt image unpack oci:debian:12 box && sudo myrt run box",
     flags: &[],
     run: |_, _| Err(beside::become_program("myrt-image")),

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use super::shared::{limits, with_store};
+use super::shared::{Verify, access, limits, with_store};
 use crate::cli::values::Size;
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, output};
 use crate::error::{Error, Result};
 use crate::image::Maps;
 use crate::image::platform::Platform;
+use crate::image::progress::Show;
 use crate::image::source::Source;
 use crate::log;
 
@@ -19,6 +20,15 @@ crate::args! {
         name: Option<String> = "--name NAME",
         /// Take the image for this platform, such as linux/arm64 (default: this machine's)
         platform: Option<Platform> = "--platform OS/ARCH",
+        /// The file with logins to registries (default: where podman and docker keep them)
+        authfile: Option<PathBuf> = "--authfile FILE",
+        /// Who to be to the registry, whatever files say; others see it in the list of processes
+        creds: Option<String> = "--creds USER[:PASSWORD]",
+        /// Believe registries only by certificates that this host knows (default); with =false any
+        /// certificate will do, and plain http
+        tls_verify: Verify = "--tls-verify",
+        /// Speak to the registry by http
+        plain_http: bool = "--plain-http",
         /// Refuse images that unpack to more (default: 64g)
         max_size: Option<Size> = "--max-size BYTES",
         /// Refuse images with more files (default: 4000000)
@@ -44,7 +54,7 @@ SOURCE is what `myrt image unpack` takes. Each layer is unpacked once, whichever
 was whole when a pull was interrupted is not unpacked again.
 
 Example:
-  sudo myrt image pull oci:debian:12 && sudo myrt image bundle debian:12 box && sudo myrt run box",
+  sudo myrt image pull docker://debian:12 && sudo myrt image bundle debian:12 box && sudo myrt run box",
     flags: Args::FLAGS,
     run: |_, parsed| run(&parsed),
 };
@@ -52,6 +62,8 @@ Example:
 fn run(parsed: &Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let source = Source::parse(parsed.words.first().map(|word| &**word).unwrap_or_default())?;
+    let access = access(args.creds, args.authfile, args.tls_verify, args.plain_http);
+    let source = source.reached(&access, Show::unless(args.quiet))?;
     let name = args.name.or_else(|| source.default_name());
     let name =
         name.ok_or_else(|| Error::new("what comes by standard input has no name").hint("give it one by --name"))?;

@@ -12,12 +12,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use super::shared::{Network, limits};
+use super::shared::{Network, Verify, access, limits};
 use crate::cli::values::Size;
 use crate::cli::{self, Args as _, Command, Group, Parsed};
 use crate::commands::has_single_tree;
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
+use crate::image::progress::Show;
 use crate::image::source::Source;
 use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
@@ -37,10 +38,21 @@ crate::args! {
         tty: bool = "--tty -t",
         /// The container's network: none (default, a loopback interface alone) or host
         network: Option<Network> = "--network NAME",
+        /// The file with logins to registries (default: where podman and docker keep them)
+        authfile: Option<PathBuf> = "--authfile FILE",
+        /// Who to be to the registry, whatever files say; others see it in the list of processes
+        creds: Option<String> = "--creds USER[:PASSWORD]",
+        /// Believe registries only by certificates that this host knows (default); with =false any
+        /// certificate will do, and plain http
+        tls_verify: Verify = "--tls-verify",
+        /// Speak to the registry by http
+        plain_http: bool = "--plain-http",
         /// Refuse images that unpack to more (default: 64g)
         max_size: Option<Size> = "--max-size BYTES",
         /// Refuse images with more files (default: 4000000)
         max_entries: Option<u64> = "--max-entries N",
+        /// Say nothing of the image but warnings and errors
+        quiet: bool = "--quiet -q",
     }
 }
 
@@ -56,7 +68,7 @@ point stays. The exit code is the program's own. The bundle lies in /var/tmp, or
 says, while the container runs.
 
 Examples:
-  sudo myrt image run oci:debian:12 bash
+  sudo myrt image run docker://debian:12 bash
   docker save debian | myrt image run --network host - apt-get --version",
     flags: Args::FLAGS,
     run: |_, parsed| run(&parsed),
@@ -67,7 +79,8 @@ fn run(parsed: &Parsed) -> Result<u8> {
     let Some((source, command)) = parsed.words.split_first() else {
         return Err(Error::new("image run: SOURCE is missing"));
     };
-    let source = Source::parse(source)?;
+    let access = access(args.creds, args.authfile, args.tls_verify, args.plain_http);
+    let source = Source::parse(source)?.reached(&access, Show::unless(args.quiet))?;
     let command = command.iter().map(|word| match word.to_str() {
         Some(word) => Ok(word.to_owned()),
         None => Err(Error::new(format!("{word:?} is not UTF-8, as config.json has to be"))),

@@ -1,11 +1,12 @@
 //! What several commands of `myrt image` take.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 
-use crate::cli::values::Size;
+use crate::cli::values::{Size, Value};
 use crate::error::{Context, Error, Result};
 use crate::image::limits::Limits;
+use crate::image::registry::Access;
 use crate::image::store::Store;
 use crate::image::{Maps, rootless};
 
@@ -30,6 +31,26 @@ pub enum Network {
 }
 
 crate::choices! { Network { "none" => Self::None, "host" => Self::Host } }
+
+/// `--tls-verify`, as skopeo has it: a switch that is on where nobody says otherwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Verify(Option<bool>);
+
+impl Value for Verify {
+    const TAKES_VALUE: bool = false;
+
+    fn set(&mut self, text: &OsStr) -> Result<(), String> {
+        let mut value = false;
+        value.set(text)?;
+        self.0 = Some(value);
+        Ok(())
+    }
+}
+
+/// How a registry is reached, by flags.
+pub fn access(creds: Option<String>, authfile: Option<PathBuf>, verify: Verify, plain_http: bool) -> Access {
+    Access { creds, authfile, unverified: verify.0 == Some(false), plain_http }
+}
 
 /// The caps that flags ask for, or the usual ones.
 pub fn limits(size: Option<Size>, entries: Option<u64>) -> Result<Limits> {

@@ -1,13 +1,14 @@
 //! `myrt image unpack`: an image becomes a bundle.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::shared::{Network, hostname, limits};
+use super::shared::{Network, Verify, access, hostname, limits};
 use crate::cli::values::Size;
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, has_single_tree, output};
 use crate::error::{Error, Result};
 use crate::image::platform::Platform;
+use crate::image::progress::Show;
 use crate::image::source::Source;
 use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
@@ -21,6 +22,15 @@ crate::args! {
         tty: bool = "--tty -t",
         /// The container's network: none (default, a loopback interface alone) or host
         network: Option<Network> = "--network NAME",
+        /// The file with logins to registries (default: where podman and docker keep them)
+        authfile: Option<PathBuf> = "--authfile FILE",
+        /// Who to be to the registry, whatever files say; others see it in the list of processes
+        creds: Option<String> = "--creds USER[:PASSWORD]",
+        /// Believe registries only by certificates that this host knows (default); with =false any
+        /// certificate will do, and plain http
+        tls_verify: Verify = "--tls-verify",
+        /// Speak to the registry by http
+        plain_http: bool = "--plain-http",
         /// Refuse images that unpack to more (default: 64g)
         max_size: Option<Size> = "--max-size BYTES",
         /// Refuse images with more files (default: 4000000)
@@ -44,7 +54,12 @@ SOURCE is where the image is:
   oci-archive:FILE[:TAG]       the same in an archive
   docker-archive:FILE[:NAME]   what `docker save` writes
   dir:DIR                      what `skopeo copy … dir:DIR` writes
+  docker://HOST/NAME[:TAG]     in a registry; without a HOST Docker's, and its short names
   -                            an archive of either kind on standard input
+
+Who has logged in to a registry by podman or docker is known to it here as well. Plain http is for
+registries on this machine, unless --plain-http or --tls-verify=false says otherwise. HTTPS_PROXY
+and NO_PROXY are heeded; names of hosts are looked up in /etc/hosts and by DNS, in no other way.
 
 BUNDLE is made, or has neither rootfs nor config.json in it. An image that does not say what to
 run gets a shell. As an ordinary user the container gets a user namespace, with the ids that
@@ -52,7 +67,7 @@ run gets a shell. As an ordinary user the container gets a user namespace, with 
 
 Examples:
   sudo myrt image unpack oci:debian:12 box && sudo myrt run box
-  myrt image unpack --tty oci:debian:12 box && myrt run box",
+  myrt image unpack --tty docker://debian:12 box && myrt run box",
     flags: Args::FLAGS,
     run: |_, parsed| run(&parsed),
 };
@@ -62,7 +77,9 @@ fn run(parsed: &Parsed) -> Result<u8> {
     let [source, folder] = &parsed.words[..] else {
         return Err(Error::new("image unpack: SOURCE and BUNDLE are expected"));
     };
-    let (source, folder) = (Source::parse(source)?, Path::new(folder));
+    let access = access(args.creds, args.authfile, args.tls_verify, args.plain_http);
+    let source = Source::parse(source)?.reached(&access, Show::unless(args.quiet))?;
+    let folder = Path::new(folder);
     let limits = limits(args.max_size, args.max_entries)?;
     let wishes = Wishes {
         command: Vec::new(),

@@ -104,6 +104,10 @@ impl Store {
             lost = tree.lost.sentences();
             Ok(())
         });
-        Ok(needed.context(what)?.then_some(lost))
+        let needed = needed.context(what)?;
+        if !needed {
+            files.skipped(&layer.name);
+        }
+        Ok(needed.then_some(lost))
     }
 }
