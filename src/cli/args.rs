@@ -16,6 +16,8 @@ pub struct Flag {
     pub help: &'static str,
     /// Whether a value follows it.
     pub takes_value: bool,
+    /// Whether one that comes again adds to the ones before.
+    pub many: bool,
     /// The values that it takes, where they are few.
     pub choices: &'static [&'static str],
 }
@@ -95,6 +97,7 @@ macro_rules! args {
                 spec: $spec,
                 help: concat!($($help),*),
                 takes_value: <$type as $crate::cli::values::Value>::TAKES_VALUE,
+                many: <$type as $crate::cli::values::Value>::MANY,
                 choices: <$type as $crate::cli::values::Value>::CHOICES,
             }),*];
 
@@ -212,7 +215,14 @@ impl Parsed {
     /// # Errors
     /// A value that cannot be read.
     pub fn args<A: Args>(&self) -> Result<A> {
-        let mut args = A::default();
+        self.args_over(A::default())
+    }
+
+    /// Likewise, over what was said elsewhere: lists grow, anything else is replaced.
+    ///
+    /// # Errors
+    /// As [`Parsed::args`].
+    pub fn args_over<A: Args>(&self, mut args: A) -> Result<A> {
         for (index, value) in &self.values {
             args.set(*index, value).map_err(|why| {
                 let name = self.flags.get(*index).map(Flag::long).unwrap_or_default();
@@ -289,9 +299,9 @@ mod tests {
 
     #[test]
     fn a_spec_names_its_parts() {
-        let flag = Flag { spec: "--bundle -b DIR", help: " Where", takes_value: true, choices: &[] };
+        let flag = Flag { spec: "--bundle -b DIR", help: " Where", takes_value: true, many: false, choices: &[] };
         assert_eq!((flag.long(), flag.short(), flag.value_name()), ("bundle", Some('b'), Some("DIR")));
-        let flag = Flag { spec: "--no-pivot", help: "", takes_value: false, choices: &[] };
+        let flag = Flag { spec: "--no-pivot", help: "", takes_value: false, many: false, choices: &[] };
         assert_eq!((flag.long(), flag.short(), flag.value_name()), ("no-pivot", None, None));
         assert!(flag.hidden());
     }

@@ -8,6 +8,8 @@ use std::time::Duration;
 pub trait Value {
     /// Whether a value follows the flag; a switch has none.
     const TAKES_VALUE: bool = true;
+    /// Whether one that comes again adds to the ones before.
+    const MANY: bool = false;
     /// All values, where they are few.
     const CHOICES: &'static [&'static str] = &[];
 
@@ -42,6 +44,7 @@ impl<T: FromText> Value for Option<T> {
 }
 
 impl<T: FromText> Value for Vec<T> {
+    const MANY: bool = true;
     const CHOICES: &'static [&'static str] = T::CHOICES;
 
     fn set(&mut self, text: &OsStr) -> Result<(), String> {

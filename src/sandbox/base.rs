@@ -22,7 +22,7 @@ use super::tree::{self, Place};
 use crate::error::{Context, Result};
 
 /// The file in a box's folder.
-const FILE: &str = "base.json";
+pub(super) const FILE: &str = "base.json";
 
 /// A time of the kernel's clock for files.
 pub(super) type Clock = (i64, u32);
@@ -74,7 +74,15 @@ impl Base {
     /// # Errors
     /// Where the file is broken.
     pub(super) fn read(held: &Box) -> Result<Self> {
-        let lines: Vec<Line> = held.read_file(FILE)?.unwrap_or_default();
+        Self::read_from(held, FILE)
+    }
+
+    /// Reads it from another file of the box.
+    ///
+    /// # Errors
+    /// Where the file is broken.
+    pub(super) fn read_from(held: &Box, file: &str) -> Result<Self> {
+        let lines: Vec<Line> = held.read_file(file)?.unwrap_or_default();
         Ok(Self(lines.into_iter().map(|Line(path, seen)| (path, seen)).collect()))
     }
 

@@ -8,13 +8,18 @@ use rustix::io::Errno;
 
 use super::changes::xattrs;
 use super::host::{HostMount, Treatment};
-use super::store::{Box, Layer};
+use super::store::{self, Box, Layer};
 use crate::error::{Context, Error, Result};
 use crate::plan::Overlay;
 
 /// The folders of a layer.
 pub(super) const UPPER: &str = "upper";
-const WORK: &str = "work";
+pub(super) const WORK: &str = "work";
+
+/// The folder of a layer in that of a box or snapshot, by its place in the record.
+pub(super) fn folder(top: &Path, place: usize) -> PathBuf {
+    top.join(store::LAYERS).join(place.to_string())
+}
 
 /// The overlays for these mounts, with their layers made and remembered.
 ///

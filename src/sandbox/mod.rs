@@ -3,33 +3,43 @@
 //! A *box* is a folder of the store with what its programs changed: one overlay's upper layer for each filesystem of the
 //! host ([`store`]). A run ([`run()`]) looks at the host's mounts ([`host`]), makes a [`crate::plan::Plan`] whose root is
 //! an overlay of `/` ([`plan`]), and starts it as the engine starts any container. [`changes`] reads the layers
-//! afterwards, [`base`] notes what the host had there, and [`commit`] takes changes over to it.
+//! afterwards, [`base`] notes what the host had there, and [`commit`] takes changes over to it. [`snapshots`], `clone` and
+//! [`export()`] copy what a box has, [`prune`] removes what nobody has asked to keep.
 //!
 //! What a box wrote is hostile: no name in it is joined to a path, nothing in it is executed, and its layers are read
 //! through mounts of their own that nothing can be written through.
 
 mod base;
 pub mod changes;
+mod clone;
 pub mod commit;
+mod copy;
 mod disk;
+mod duplicate;
+mod export;
 mod host;
 mod layers;
 mod limits;
 mod name;
 mod network;
 mod plan;
+mod prune;
 mod remove;
 mod rules;
 mod run;
 mod seccomp;
+pub mod snapshots;
 mod store;
 mod streams;
 pub mod text;
 mod tree;
+mod usage;
 
+pub use export::export;
 pub use limits::{Cpus, Limits};
 pub use name::BoxName;
 pub use plan::Network;
+pub use prune::{Leftover, What};
 pub use rules::Rules;
 pub use run::{Ended, RunRequest, run};
 pub use seccomp::Seccomp;

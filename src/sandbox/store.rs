@@ -4,6 +4,7 @@
 //! the engine's state. Whoever uses a box holds a lock on its folder. A box is removed by one rename to a name that no box
 //! can have; what an interrupted removal leaves under such a name, the next one takes away.
 
+use std::ffi::OsString;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -12,16 +13,20 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::name::BoxName;
-use super::{disk, remove, run, text};
+use super::{disk, layers, remove, run, snapshots, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
 /// The file with a box's [`Record`].
-const RECORD: &str = "box.json";
+pub(super) const RECORD: &str = "box.json";
+/// The folder with its layers.
+pub(super) const LAYERS: &str = "layers";
 /// The version of that file.
 const VERSION: u32 = 1;
 /// How the folder of a box that is being removed begins; no box is called so.
 const TRASH: &str = ".trash-";
+/// Likewise, of one that is not whole yet; locked as long as somebody works on it.
+pub(super) const PARTIAL: &str = ".new-";
 
 /// What is remembered of a box.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -107,6 +112,11 @@ impl Store {
         Ok(Self { path })
     }
 
+    /// The folder.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The folder, without links: as it is seen from inside a box as well.
     ///
     /// # Errors
@@ -131,17 +141,25 @@ impl Store {
                 Err(Errno::EXIST) => false,
                 Err(errno) => return Err(errno).context(|| format!("make {path:?}")),
             };
-            let fd = open_own(&path)?;
+            let fd = match open_own(&path) {
+                Err(error) if error.errno() == Some(Errno::NOENT) => continue,
+                other => other?,
+            };
             lock(&fd, &name)?;
+            // Whoever held it before has removed it.
+            if !is_at(&fd, &path) {
+                continue;
+            }
             let record = match read_record(&fd, &path)? {
                 Some(record) => record,
                 // Somebody was killed right after the mkdir.
                 None => Record::new(unnamed),
             };
-            let held = Box { name, fd, path, record };
+            let mut held = Box { name, fd, path, record };
             if made {
                 held.save()?;
             }
+            snapshots::finish(&mut held)?;
             return Ok(held);
         }
     }
@@ -152,14 +170,22 @@ impl Store {
     /// Where there is none, or it is in use.
     pub fn hold(&self, name: &BoxName) -> Result<Box> {
         let path = self.path.join(name.as_str());
+        let missing = || {
+            Error::new(format!("there is no box {name}"))
+                .hint(format!("`myrt sandbox list` shows those below {}", self.path.display()))
+        };
         let fd = open_own(&path).map_err(|error| match error.errno() {
-            Some(Errno::NOENT) => Error::new(format!("there is no box {name}"))
-                .hint(format!("`myrt sandbox list` shows those below {}", self.path.display())),
+            Some(Errno::NOENT) => missing(),
             _ => error,
         })?;
         lock(&fd, name)?;
+        if !is_at(&fd, &path) {
+            return Err(missing());
+        }
         let record = read_record(&fd, &path)?.unwrap_or_else(|| Record::new(false));
-        Ok(Box { name: name.clone(), fd, path, record })
+        let mut held = Box { name: name.clone(), fd, path, record };
+        snapshots::finish(&mut held)?;
+        Ok(held)
     }
 
     /// All boxes, by name.
@@ -183,7 +209,7 @@ impl Store {
         Listed { name, busy, record }
     }
 
-    fn names(&self) -> Result<Vec<std::ffi::OsString>> {
+    fn names(&self) -> Result<Vec<OsString>> {
         match std::fs::read_dir(&self.path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
             other => Ok(other
@@ -207,11 +233,26 @@ impl Store {
         self.empty_trash()
     }
 
-    fn empty_trash(&self) -> Result<()> {
-        for name in self.names()?.into_iter().filter(|name| name.as_encoded_bytes().starts_with(TRASH.as_bytes())) {
-            remove::tree(&self.path.join(name))?;
-        }
-        Ok(())
+    /// Removes what was killed while it was made or removed.
+    ///
+    /// # Errors
+    /// Where something cannot be removed.
+    pub(super) fn empty_trash(&self) -> Result<()> {
+        self.remains()?.iter().try_for_each(|path| remove::tree(path))
+    }
+
+    /// What was killed while it was made or removed.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub(super) fn remains(&self) -> Result<Vec<PathBuf>> {
+        let starts = |name: &OsString, start: &str| name.as_encoded_bytes().starts_with(start.as_bytes());
+        let is_free = |path: &Path| {
+            open_own(path).is_ok_and(|fd| rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive).is_ok())
+        };
+        let is_remains =
+            |name: &OsString| starts(name, TRASH) || starts(name, PARTIAL) && is_free(&self.path.join(name));
+        Ok(self.names()?.into_iter().filter(is_remains).map(|name| self.path.join(name)).collect())
     }
 
     /// Makes the place with its parents. Nobody else may look inside: layers hold setuid programs of root.
@@ -232,7 +273,8 @@ impl Store {
 }
 
 impl Record {
-    fn new(unnamed: bool) -> Self {
+    /// Of a box that nothing was done with.
+    pub(super) fn new(unnamed: bool) -> Self {
         Self {
             version: VERSION,
             created: crate::time::now_seconds(),
@@ -245,6 +287,11 @@ impl Record {
 }
 
 impl Box {
+    /// One that is being made: `path` is what it is called until then.
+    pub(super) fn new(name: BoxName, fd: OwnedFd, path: PathBuf, record: Record) -> Self {
+        Self { name, fd, path, record }
+    }
+
     /// Its name.
     pub fn name(&self) -> &BoxName {
         &self.name
@@ -262,7 +309,7 @@ impl Box {
 
     /// The folder of a layer, by its place in [`Record::layers`].
     pub(super) fn layer_folder(&self, place: usize) -> PathBuf {
-        self.path.join("layers").join(place.to_string())
+        layers::folder(&self.path, place)
     }
 
     /// Replaces what is remembered, by one rename, and does not wait for the disk: it is on the path of every start.
@@ -330,8 +377,14 @@ fn lock(fd: &OwnedFd, name: &BoxName) -> Result<()> {
     }
 }
 
+/// Whether a path still leads to an open folder.
+pub(super) fn is_at(fd: &OwnedFd, path: &Path) -> bool {
+    let found = rustix::fs::fstat(fd).and_then(|own| Ok((own, rustix::fs::lstat(path)?)));
+    found.is_ok_and(|(own, there)| (own.st_dev, own.st_ino) == (there.st_dev, there.st_ino))
+}
+
 /// Opens a box's folder, which must be the caller's own.
-fn open_own(path: &Path) -> Result<OwnedFd> {
+pub(super) fn open_own(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let fd = rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| format!("open {path:?}"))?;
     let owner = rustix::fs::fstat(&fd).context(|| format!("stat {path:?}"))?.st_uid;

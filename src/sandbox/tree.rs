@@ -13,6 +13,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
+use crate::sys::mount::{Attributes, Tree, set_attributes};
 
 /// Longer paths are walked in pieces: the kernel takes less than 4096 bytes at once.
 const PIECE: usize = 2048;
@@ -24,6 +25,18 @@ const PIECE: usize = 2048;
 pub(super) fn open_root(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| format!("open {path:?}"))
+}
+
+/// A view of a folder through which nothing can be changed, without what is mounted below.
+///
+/// # Errors
+/// Where it is missing, or the right to mount is.
+pub(super) fn still(path: &Path) -> Result<OwnedFd> {
+    let tree = Tree::open(path, false).context(|| format!("open {path:?}"))?;
+    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOATIME;
+    let attributes = Attributes { set, clear: libc::MOUNT_ATTR__ATIME, propagation: 0 };
+    set_attributes(&tree, false, attributes).context(|| format!("make a read-only view of {path:?}"))?;
+    Ok(tree.into_fd())
 }
 
 /// Opens a folder by its path below a root; the path has no links, no dots, and any length.
@@ -113,6 +126,16 @@ impl Place {
         let name = path.file_name().unwrap_or(OsStr::new("."));
         let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL).context(|| format!("{path:?}"))?;
         Ok(Self { folder, name })
+    }
+
+    /// Where the link leads that is there.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub(super) fn target(&self) -> Result<PathBuf> {
+        let target = rustix::fs::readlinkat(&self.folder, &self.name, Vec::new());
+        let target = target.context(|| format!("read the link {:?}", self.name))?;
+        Ok(PathBuf::from(OsStr::from_bytes(target.to_bytes())))
     }
 
     /// What is there, not followed.

@@ -24,13 +24,13 @@ const CALLS: [&str; 12] = [
 ];
 
 /// Runs a command that dies at its `number`th call of a kind.
-fn killed_at(place: &Place, call: &str, number: u32, command: &str, words: &[&str]) -> Output {
+pub fn killed_at(place: &Place, call: &str, number: u32, command: &str, words: &[&str]) -> Output {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:signal=KILL:when={number}"));
     place.sandbox(command, words).by(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]).run()
 }
 
 /// Kills at one moment after the other, until the command comes through; gives how many there were.
-fn at_every_moment(call: &str, mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
+pub fn at_every_moment(call: &str, mut attempt: impl FnMut(&str, u32) -> bool) -> u32 {
     let mut number = 1;
     let mut count = 0;
     while attempt(call, number) {

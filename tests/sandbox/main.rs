@@ -15,6 +15,10 @@
 //! | `rules.rs` | `--hide` and its kin |
 //! | `limits.rs` | `--memory`, `--cpus`, `--pids`, `--seccomp` |
 //! | `network.rs`, `lab.rs` | `--net private`, in network namespaces that play the host and the internet |
+//! | `profiles.rs` | `--profile` and the examples |
+//! | `snapshots.rs` | `snapshot` and `clone`: what is kept, copies killed at any moment |
+//! | `export.rs` | `export`, read by tar, Python and `myrt image` |
+//! | `prune.rs` | `prune`: what goes and what stays |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //!
 //! All need root.
@@ -24,6 +28,7 @@ mod boxes;
 mod changes;
 mod commits;
 mod confined;
+mod export;
 mod kills;
 mod lab;
 mod limits;
@@ -32,8 +37,11 @@ mod network;
 mod packages;
 mod place;
 mod power;
+mod profiles;
+mod prune;
 mod rules;
 mod run;
+mod snapshots;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;

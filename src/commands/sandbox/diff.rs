@@ -89,7 +89,7 @@ fn line(change: &Change) -> String {
     let more = match (change.kind, &change.before, &change.after) {
         (Kind::Added, _, Some(after)) => match &after.target {
             Some(target) => format!(" -> {}", text::shown(target)),
-            None if after.kind == FileKind::File => format!("  {}{}", bytes(after.size), rights(after.mode)),
+            None if after.kind == FileKind::File => format!("  {}{}", text::size(after.size), rights(after.mode)),
             None => String::new(),
         },
         (Kind::TypeChanged, Some(before), Some(after)) => {
@@ -107,7 +107,7 @@ fn line(change: &Change) -> String {
 fn told(aspect: Aspect, before: &Meta, after: &Meta) -> String {
     match aspect {
         Aspect::Content if before.size == after.size => "content".to_owned(),
-        Aspect::Content => format!("content {} to {}", bytes(before.size), bytes(after.size)),
+        Aspect::Content => format!("content {} to {}", text::size(before.size), text::size(after.size)),
         Aspect::Mode => format!("mode {:o} to {:o}", before.mode, after.mode),
         Aspect::Owner => format!("owner {}:{} to {}:{}", before.uid, before.gid, after.uid, after.gid),
         Aspect::Xattr => "xattr".to_owned(),
@@ -133,21 +133,6 @@ fn rights(mode: u32) -> &'static str {
         0o2000 => ", setgid",
         _ => ", setuid",
     }
-}
-
-/// `1.2 MiB`
-fn bytes(count: u64) -> String {
-    const UNITS: [&str; 4] = ["KiB", "MiB", "GiB", "TiB"];
-    if count < 1024 {
-        return format!("{count} B");
-    }
-    let mut size = count as f64 / 1024.0;
-    let mut unit = 0;
-    while size >= 1024.0 && unit + 1 < UNITS.len() {
-        size /= 1024.0;
-        unit += 1;
-    }
-    format!("{size:.1} {}", UNITS[unit])
 }
 
 /// A box's changes, for programs.

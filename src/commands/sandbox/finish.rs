@@ -52,12 +52,12 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
     }
 }
 
-fn in_a_terminal() -> bool {
+pub(super) fn in_a_terminal() -> bool {
     [rustix::stdio::stdin(), rustix::stdio::stderr()].into_iter().all(rustix::termios::isatty)
 }
 
 /// One line from the terminal; `None` at its end.
-fn answer() -> Result<Option<String>> {
+pub(super) fn answer() -> Result<Option<String>> {
     let mut line = Vec::new();
     let mut byte = [0];
     while rustix::io::retry_on_intr(|| rustix::io::read(rustix::stdio::stdin(), &mut byte))

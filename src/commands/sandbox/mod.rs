@@ -1,12 +1,17 @@
 //! `myrt sandbox`: the row that the engine's program shows, and the rows of the program that it becomes, `myrt-sandbox`.
 
+mod clone;
 mod commit;
 mod diff;
 mod discard;
+mod export;
 mod finish;
 mod list;
+mod profile;
+mod prune;
 mod run;
 mod shell;
+mod snapshot;
 mod undo;
 
 use std::ffi::OsString;
@@ -31,7 +36,11 @@ Commands:
   sandbox diff       Show what a box changed
   sandbox commit     Take changes of a box over to the host
   sandbox undo       Take the last commit of a box back
+  sandbox snapshot   Keep the state of a box under a label, and bring it back
+  sandbox clone      Make another box with the same changes
+  sandbox export     Write a box's changes as a layer of an image
   sandbox discard    Remove boxes and all that they changed
+  sandbox prune      Remove what nobody has asked to keep
 
 `myrt sandbox COMMAND --help` tells more.
 
@@ -43,8 +52,19 @@ Example:
 };
 
 /// The commands of `myrt-sandbox`.
-pub static ALL: &[Command] =
-    &[run::COMMAND, shell::COMMAND, list::COMMAND, diff::COMMAND, commit::COMMAND, undo::COMMAND, discard::COMMAND];
+pub static ALL: &[Command] = &[
+    run::COMMAND,
+    shell::COMMAND,
+    list::COMMAND,
+    diff::COMMAND,
+    commit::COMMAND,
+    undo::COMMAND,
+    snapshot::COMMAND,
+    clone::COMMAND,
+    export::COMMAND,
+    discard::COMMAND,
+    prune::COMMAND,
+];
 
 /// What the second program does: the same command line, understood from the start.
 ///

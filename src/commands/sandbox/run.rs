@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::{finish, store};
+use super::{finish, profile, store};
 use crate::cli::values::{FromText, Size};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::{Error, Result};
@@ -31,6 +31,9 @@ crate::args! {
     pub struct Args {
         /// Keep the changes under this name, and go on with what an earlier run of that name changed
         name: Option<String> = "--name NAME",
+        /// Begin with the flags of this profile: a TOML file, or the name of one in
+        /// $XDG_CONFIG_HOME/myrt/sandbox or /etc/myrt/sandbox
+        profile: Vec<String> = "--profile NAME",
         /// What of the network is there: none (default) for a loopback device alone, private for connections to the
         /// outside but not to the host, or host
         net: Option<Network> = "--net NETWORK",
@@ -82,6 +85,12 @@ Limits hold in a cgroup of the run's own; where the caller may make none, they a
 default system calls are all but those that no installer needs and attackers do: mounts, namespaces,
 kernel modules, keys, BPF, io_uring.
 
+A profile is a TOML file whose keys are these flags, but for --name, --profile and --store: `hide`
+and its kin are arrays of paths, `memory = \"512m\"`, `cpus = 1.5`, `no-new-privileges = true`. What
+is typed adds to its arrays and replaces the rest; of several profiles the later one wins. `~` at
+the beginning of a path is $HOME, nothing else is expanded, and a relative path counts from the
+current folder. What `hide` and `read-only` name may be missing.
+
 The exit code is the program's own, or 128+n after signal n; 127 if there is no such program, 126
 if it cannot be executed, 125 if the box cannot be made.
 
@@ -93,8 +102,15 @@ Examples:
 };
 
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
-    let args: Args = parsed.args()?;
-    start(global, args, parsed.words)
+    start(global, args(&parsed)?, parsed.words)
+}
+
+/// The flags: those of the profiles, in their order, and over them what was typed.
+pub(super) fn args(parsed: &Parsed) -> Result<Args> {
+    let typed: Args = parsed.args()?;
+    let mut args = Args::default();
+    typed.profile.iter().try_for_each(|name| profile::apply(name, &mut args)).map_err(own_failure)?;
+    parsed.args_over(args)
 }
 
 /// Runs a command with the flags of `run`, which are those of `shell` as well.

@@ -1,6 +1,6 @@
 //! `myrt sandbox shell`: the caller's shell in a box.
 
-use super::run::{Args, start};
+use super::run::{Args, args, start};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::Result;
 
@@ -20,7 +20,6 @@ Example:
 };
 
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
-    let args: Args = parsed.args()?;
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-    start(global, args, vec![shell.unwrap_or_else(|| "/bin/sh".into())])
+    start(global, args(&parsed)?, vec![shell.unwrap_or_else(|| "/bin/sh".into())])
 }

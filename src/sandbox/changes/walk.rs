@@ -12,8 +12,7 @@ use rustix::io::Errno;
 use super::compare::{self, File};
 use super::{Change, Kind, xattrs};
 use crate::error::{Context, Result};
-use crate::sandbox::tree::{entries, open_folder};
-use crate::sys::mount::{Attributes, Tree, set_attributes};
+use crate::sandbox::tree::{entries, open_folder, still};
 
 /// A folder of the layer that is still to be looked at.
 struct Pending {
@@ -45,15 +44,6 @@ pub(super) fn layer(place: usize, upper: &Path, mount: &Path, changes: &mut Vec<
     }
     changes[first..].iter_mut().for_each(|change| change.layer = place);
     Ok(())
-}
-
-/// A view of a folder through which nothing can be changed, without what is mounted below.
-fn still(path: &Path) -> Result<OwnedFd> {
-    let tree = Tree::open(path, false).context(|| format!("open {path:?}"))?;
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOATIME;
-    let attributes = Attributes { set, clear: libc::MOUNT_ATTR__ATIME, propagation: 0 };
-    set_attributes(&tree, false, attributes).context(|| format!("make a read-only view of {path:?}"))?;
-    Ok(tree.into_fd())
 }
 
 struct Walk<'a> {

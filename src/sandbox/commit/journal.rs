@@ -32,15 +32,21 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::copy::Attributes;
 use crate::error::{Context, Result};
+use crate::sandbox::copy::Attributes;
 use crate::sandbox::store::Box;
 use crate::sandbox::{disk, remove, text};
 
 /// The folder in a box.
-const FOLDER: &str = "commit";
+pub(in crate::sandbox) const FOLDER: &str = "commit";
+/// The file in it that is made when all is over.
+pub(in crate::sandbox) const DONE: &str = "commit/done";
+/// What may lie about after something was killed, in a box.
+pub(in crate::sandbox) const REMAINS: [&str; 2] = [NEXT, OLD];
 /// Where it is built until the journal is whole.
 const NEXT: &str = "commit.next";
+/// What it is called while it is removed.
+const OLD: &str = "commit.old";
 const JOURNAL: &str = "commit/journal.json";
 const BACKUP: &str = "commit/backup";
 
@@ -66,7 +72,7 @@ impl Stage {
     const FILES: [(Self, &'static str); 5] = [
         (Self::Reverted, "commit/reverted"),
         (Self::Reverting, "commit/reverting"),
-        (Self::Done, "commit/done"),
+        (Self::Done, DONE),
         (Self::Applied, "commit/applied"),
         (Self::Applying, "commit/applying"),
     ];
@@ -174,7 +180,6 @@ impl Journal {
 
 /// Forgets the last commit. Its folder gets a name first that means nothing.
 pub(super) fn end(held: &Box) -> Result<()> {
-    const OLD: &str = "commit.old";
     remove::tree(&held.path().join(OLD))?;
     match rustix::fs::renameat(held, FOLDER, held, OLD) {
         Err(Errno::NOENT) => return Ok(()),

@@ -4,7 +4,6 @@
 //! only then changes the host, step by step. Whatever fails is taken back at once; whatever is killed is finished by
 //! [`resume`] or taken back by [`rollback`]; what is finished is taken back by [`undo`], as long as the journal is there.
 
-mod copy;
 mod journal;
 mod pattern;
 mod plan;
@@ -16,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+pub(super) use journal::{DONE, FOLDER, REMAINS};
 pub use journal::{Stage, stage};
 
 use self::journal::{Journal, mark};
@@ -165,6 +165,27 @@ pub fn undo(held: &mut Box, force: bool) -> Result<Outcome> {
         return Ok(Outcome::Conflicts(conflicts));
     }
     revert(held)
+}
+
+/// Forgets what an undo of the last commit needs.
+///
+/// # Errors
+/// Where it cannot be removed.
+pub(super) fn forget(held: &Box) -> Result<()> {
+    // The backups may be names of the host's own files, which are changed by losing one. That is no conflict.
+    let changes = changes::of(held)?;
+    let roots = base::roots(held)?;
+    let mut base = Base::read(held)?;
+    let mut same = Vec::new();
+    for change in &changes {
+        if !base::differs(&roots[change.layer], change, base.of(&change.path))? {
+            same.push(change.path.as_path());
+        }
+    }
+    journal::end(held)?;
+    base.forget(same);
+    base.note(held, &changes, None)?;
+    base.write(held)
 }
 
 /// Refuses to go on where a commit was killed.

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
-use super::copy::{Attributes, Side};
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::sandbox::base::Root;
 use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
+use crate::sandbox::copy::{Attributes, Side};
 use crate::sandbox::tree::{self, Place};
 
 /// Makes the journal of these changes, which are sorted by path.

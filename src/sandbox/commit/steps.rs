@@ -7,11 +7,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::copy::{self, Attributes, Side};
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::sandbox::base::Root;
+use crate::sandbox::copy::{self, Attributes, Side};
 use crate::sandbox::disk;
 use crate::sandbox::tree::Place;
 

@@ -111,24 +111,29 @@ impl Attributes {
 /// Copies a file that is no folder, with all that belongs to it, and puts it in the place of whatever else than a folder
 /// is there. `next` is a name in the target's folder that is free or left over from an attempt.
 pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<()> {
-    remove_file(&to.folder, next)?;
-    let attributes = Attributes::read(from.folder.as_fd(), &from.name, side)?;
-    let kind = FileType::from_raw_mode(attributes.mode);
     let what = || format!("make {:?}", to.name);
+    remove_file(&to.folder, next)?;
+    make(&from.folder, &from.name, side, &to.folder, next).context(what)?;
+    rustix::fs::renameat(&to.folder, next, &to.folder, &to.name).context(what)
+}
+
+/// Copies a file that is no folder, with all that belongs to it, to a name that nothing has.
+pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<()> {
+    let attributes = Attributes::read(from.as_fd(), name, side)?;
+    let kind = FileType::from_raw_mode(attributes.mode);
     match kind {
-        FileType::RegularFile => content(from, to, next)?,
+        FileType::RegularFile => content(from, name, to, new)?,
         FileType::Symlink => {
-            let target = rustix::fs::readlinkat(&from.folder, &from.name, Vec::new()).context(what)?;
-            rustix::fs::symlinkat(target, &to.folder, next).context(what)?;
+            let target = rustix::fs::readlinkat(from, name, Vec::new()).context(|| "readlink")?;
+            rustix::fs::symlinkat(target, to, new).context(|| "symlink")?;
         }
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => {
-            let number = from.stat()?.map_or(0, |stat| stat.st_rdev);
-            rustix::fs::mknodat(&to.folder, next, kind, Mode::from(0o600), number).context(what)?;
+            let number = tree::find(from, name).context(|| "stat")?.map_or(0, |stat| stat.st_rdev);
+            rustix::fs::mknodat(to, new, kind, Mode::from(0o600), number).context(|| "mknod")?;
         }
-        other => bail!("{}: a file of the kind {other:?} cannot be copied", what()),
+        other => bail!("a file of the kind {other:?} cannot be copied"),
     }
-    attributes.give(to.folder.as_fd(), next)?;
-    rustix::fs::renameat(&to.folder, next, &to.folder, &to.name).context(what)
+    attributes.give(to.as_fd(), new)
 }
 
 /// Puts another name of a file of the same filesystem in place.
@@ -148,16 +153,16 @@ pub(super) fn remove_file(folder: &OwnedFd, name: &CStr) -> Result<()> {
     }
 }
 
-fn content(from: &Place, to: &Place, next: &CStr) -> Result<()> {
-    let what = || format!("copy {:?}", from.name);
+fn content(from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr) -> Result<()> {
+    let what = || format!("copy {name:?}");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let source = rustix::fs::openat(&from.folder, &from.name, flags, Mode::empty()).context(what)?;
+    let source = rustix::fs::openat(from, name, flags, Mode::empty()).context(what)?;
     let found = rustix::fs::fstat(&source).context(what)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         bail!("{}: it is no file any more", what());
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let target = rustix::fs::openat(&to.folder, next, flags, Mode::from(0o600)).context(what)?;
+    let target = rustix::fs::openat(to, new, flags, Mode::from(0o600)).context(what)?;
     if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
         return Ok(());
     }
