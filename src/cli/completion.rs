@@ -71,7 +71,7 @@ fn bash(commands: &'static [Command]) -> String {
     bash_row(&mut table, "help", &[], &names, false);
     for command in commands {
         let first = bash_what(What::first(command));
-        bash_row(&mut table, command.name, command.flags, &first, command.words.contains("..."));
+        bash_row(&mut table, command.name, command.flags, &first, command.hands_on());
     }
     include_str!("completion/myrt.bash").replace("@TABLE@\n", &table)
 }
@@ -113,7 +113,7 @@ fn zsh(commands: &'static [Command]) -> String {
         let row = format!("{}:{}", command.name, command.about);
         names.push_str(&format!("        {}\n", quoted(&row, r"'\''")));
         let mut words = Vec::new();
-        if command.words.contains("...") {
+        if command.hands_on() {
             // No flags after the first word.
             words.extend(["-A".to_owned(), "-*".to_owned()]);
         }

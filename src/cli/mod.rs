@@ -31,8 +31,7 @@ pub struct Command {
     pub group: Group,
     /// What it does, in one line.
     pub about: &'static str,
-    /// Its words, such as `ID [SIGNAL]`: those in brackets may be left out, `...` takes any number, and then flags end
-    /// at the first word, since what follows belongs to somebody else.
+    /// Its words, such as `ID [SIGNAL]`: those in brackets may be left out, `...` takes any number.
     pub words: &'static str,
     /// What the help says after the flags: rules, then examples.
     pub details: &'static str,
@@ -40,6 +39,13 @@ pub struct Command {
     pub flags: &'static [Flag],
     /// Does it; gives the exit code.
     pub run: fn(&Global, Parsed) -> Result<u8>,
+}
+
+impl Command {
+    /// Whether its flags end at the first word, since what follows belongs to somebody else: a program, `ps`.
+    fn hands_on(&self) -> bool {
+        ["COMMAND...", "ARGUMENT...", "PS-OPTION..."].iter().any(|word| self.words.contains(word))
+    }
 }
 
 /// The headings of the main help.
@@ -104,7 +110,7 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
         return Ok(Request::Print(text));
     }
     let command = find(commands, &name)?;
-    let parsed = Parsed::read(command.flags, words, command.words.contains("..."))
+    let parsed = Parsed::read(command.flags, words, command.hands_on())
         .map_err(|error| error.hint(format!("`myrt {} --help` lists its flags", command.name)))?;
     if parsed.help {
         return Ok(Request::Print(command_help(command)));

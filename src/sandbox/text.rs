@@ -1,48 +1,83 @@
-//! Paths as text: what a box wrote may hold any byte, and what is shown must neither move a cursor nor be ambiguous.
+//! Paths and contents as text: what a box wrote may hold any byte, and what is shown must neither move a cursor nor be
+//! ambiguous.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-/// A path for people and for files of ours: control characters, backslashes and what is not UTF-8 as `\xNN`. Reversible.
+/// A path for people and for files of ours: control characters, letters that are not seen or turn the direction, backslashes
+/// and what is not UTF-8 as `\xNN`. Reversible.
 pub fn shown(path: &Path) -> String {
     let mut text = String::new();
-    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+    escaped(&mut text, path.as_os_str().as_bytes(), |letter| letter == '\\' || moves(letter) || hides(letter));
+    text
+}
+
+/// A line of a file for people: what would move a terminal's cursor as `\xNN`, but for tabs, and what is not UTF-8.
+pub fn shown_line(line: &[u8]) -> String {
+    let mut text = String::new();
+    escaped(&mut text, line, |letter| letter != '\t' && moves(letter));
+    text
+}
+
+/// Whether a file can be shown line by line as it is: UTF-8 that no terminal takes for a command. Tabs are, and lines that
+/// end as on other systems.
+pub fn is_plain(content: &[u8]) -> bool {
+    let line = |line: &[u8]| {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        std::str::from_utf8(line).is_ok_and(|line| !line.chars().any(|letter| letter != '\t' && moves(letter)))
+    };
+    content.split_inclusive(|byte| *byte == b'\n').all(line)
+}
+
+/// Control characters, ends of lines and paragraphs, and what turns the direction of writing.
+fn moves(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// Letters of no width, by which two names look the same.
+fn hides(letter: char) -> bool {
+    matches!(letter, '\u{ad}' | '\u{200b}'..='\u{200d}' | '\u{2060}'..='\u{2064}' | '\u{feff}' | '\u{e0000}'..='\u{e007f}')
+}
+
+fn escaped(text: &mut String, bytes: &[u8], is_escaped: impl Fn(char) -> bool) {
+    let escape = |text: &mut String, byte: u8| text.push_str(&format!("\\x{byte:02x}"));
+    for chunk in bytes.utf8_chunks() {
         for letter in chunk.valid().chars() {
-            if letter == '\\' || letter.is_control() {
-                let mut bytes = [0; 4];
-                letter.encode_utf8(&mut bytes).bytes().for_each(|byte| escape(&mut text, byte));
+            if is_escaped(letter) {
+                letter.encode_utf8(&mut [0; 4]).bytes().for_each(|byte| escape(text, byte));
             } else {
                 text.push(letter);
             }
         }
-        chunk.invalid().iter().for_each(|byte| escape(&mut text, *byte));
+        chunk.invalid().iter().for_each(|byte| escape(text, *byte));
     }
-    text
-}
-
-fn escape(text: &mut String, byte: u8) {
-    text.push_str(&format!("\\x{byte:02x}"));
 }
 
 /// The path that [`shown`] gave this text.
 pub fn read(text: &str) -> PathBuf {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((&byte, after)) = rest.split_first() {
+    PathBuf::from(OsString::from_vec(bytes(text.as_bytes()).map(|(byte, _)| byte).collect()))
+}
+
+/// The bytes of such a text, each with whether it was written as `\xNN`.
+pub(super) fn bytes(text: &[u8]) -> impl Iterator<Item = (u8, bool)> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (&byte, after) = rest.split_first()?;
         let code = after.strip_prefix(b"x").and_then(|after| std::str::from_utf8(after.get(..2)?).ok());
         match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
             Some(code) if byte == b'\\' => {
-                bytes.push(code);
                 rest = &after[3..];
+                Some((code, true))
             }
             _ => {
-                bytes.push(byte);
                 rest = after;
+                Some((byte, false))
             }
         }
-    }
-    PathBuf::from(OsString::from_vec(bytes))
+    })
 }
 
 /// Bytes for people: `1.2 MiB`.
@@ -81,15 +116,39 @@ mod tests {
 
     #[test]
     fn every_path_comes_back() {
-        for bytes in
-            [&b"/plain/\xc3\xbc"[..], b"/new\nline\ttab", b"/bad\xff\xfe", b"/back\\x41\\", b"/\x1b[31m", b"/\xc2\x85"]
-        {
+        for bytes in [
+            &b"/plain/\xc3\xbc"[..],
+            b"/new\nline\ttab",
+            b"/bad\xff\xfe",
+            b"/back\\x41\\",
+            b"/\x1b[31m",
+            b"/\xc2\x85",
+            b"/\xe2\x80\xaegpj.exe",
+            b"/zero\xe2\x80\x8bwidth",
+        ] {
             let path = PathBuf::from(OsString::from_vec(bytes.to_vec()));
             let text = shown(&path);
-            assert!(!text.chars().any(char::is_control), "{text}");
+            assert!(!text.chars().any(|letter| moves(letter) || hides(letter)), "{text}");
             assert_eq!(read(&text), path, "{text}");
         }
         assert_eq!(shown(Path::new("/ü x")), "/ü x");
         assert_eq!(shown(Path::new("a\nb")), "a\\x0ab");
+    }
+
+    #[test]
+    fn what_is_plain_can_be_shown_as_it_is() {
+        for (content, plain) in [
+            (&b"a\tb\nc"[..], true),
+            (b"dos\r\nlines\r\n", true),
+            ("ümläut \u{200d}".as_bytes(), true),
+            (b"over\rwritten\n", false),
+            (b"\x1b[2J", false),
+            (b"latin \xfc\n", false),
+            ("trojan \u{202e} source".as_bytes(), false),
+            (b"null\0", false),
+        ] {
+            assert_eq!(is_plain(content), plain, "{content:?}");
+        }
+        assert_eq!(shown_line(b"a\t\x1b[2J\xfc\\"), "a\t\\x1b[2J\\xfc\\");
     }
 }

@@ -6,6 +6,7 @@
 //! | `place.rs` | a store and a folder of the host for one test |
 //! | `run.rs` | what a program in a box sees and leaves: files, streams, user, exit code, signals, terminal |
 //! | `changes.rs` | `diff`: every kind of change, odd names |
+//! | `diffs.rs` | `diff` as it is read: renamings, tree, patterns, expectations |
 //! | `commits.rs` | `commit`, `undo`: what comes over, conflicts, failures |
 //! | `kills.rs` | a commit and an undo killed at any moment |
 //! | `power.rs` | the power goes in the middle of both |
@@ -29,6 +30,7 @@ mod changes;
 mod commits;
 mod confined;
 mod export;
+mod diffs;
 mod kills;
 mod lab;
 mod limits;

@@ -77,9 +77,13 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     report(&outcome, if args.rollback { "taken back" } else { "taken over" })
 }
 
+/// Paths, one a line, as `diff` writes them.
+pub(super) fn lines(paths: &[PathBuf]) -> String {
+    paths.iter().map(|path| format!("  {}\n", text::shown(path))).collect()
+}
+
 /// Says how it ended; gives the exit code.
 pub(super) fn report(outcome: &Outcome, deed: &str) -> Result<u8> {
-    let lines = |paths: &[PathBuf]| paths.iter().map(|path| format!("  {}\n", text::shown(path))).collect::<String>();
     match outcome {
         Outcome::Nothing => output::print("nothing to do\n").map(|()| 0),
         Outcome::Done { count, left } => {

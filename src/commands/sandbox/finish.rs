@@ -1,10 +1,16 @@
 //! What becomes of a box without a name once its program has ended.
 
+use rustix::termios::QueueSelector;
+
 use crate::commands::output;
 use crate::error::{Context, Result};
 use crate::log;
+use crate::sandbox::changes::Changes;
 use crate::sandbox::commit::{self, Outcome, Winner};
-use crate::sandbox::{Ended, Store, changes};
+use crate::sandbox::{Ended, Store};
+
+/// How many lines of changes stand before the question.
+const GLANCE: usize = 16;
 
 /// Throws it away where nothing was changed; asks in a terminal; keeps it elsewhere. Gives the program's exit code.
 pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
@@ -12,20 +18,26 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
     if !held.record.unnamed || held.record.runs.len() > 1 {
         return Ok(code);
     }
-    let changes = changes::of(&held)?;
-    if changes.is_empty() {
+    let changes = Changes::of(&held)?;
+    if changes.all.is_empty() {
         store.remove(held)?;
         return Ok(code);
     }
     let name = held.name().clone();
-    let count = super::diff::summary(&changes);
+    let told = changes.told(&(0..changes.all.len()).collect())?;
+    drop(changes);
+    let count = super::diff::count(&told);
     if !in_a_terminal() {
         output::note(&format!("myrt: {count}, kept in the box {name}: `myrt sandbox diff {name}` shows them\n"));
         return Ok(code);
     }
+    output::note(&format!("\n{}", super::diff::glance(&told, GLANCE)));
+    // Nobody has been asked yet: what is there already was typed for the program, or by it, by way of a terminal that
+    // replies to what is written to it.
+    let _ = rustix::termios::tcflush(rustix::stdio::stdin(), QueueSelector::IFlush);
     loop {
         output::note(&format!(
-            "\nmyrt: {count}. Commit them to the host, keep them in the box {name}, discard them, or show them? [c/k/d/s] "
+            "myrt: {count}. Commit them to the host, keep them in the box {name}, discard them, or show them? [c/k/d/s] "
         ));
         match answer()?.as_deref() {
             Some("k" | "keep") | None => {
@@ -33,8 +45,9 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
                 return Ok(code);
             }
             Some("c" | "commit") => match commit::commit(&mut held, &[], Winner::Nobody) {
-                Ok(Outcome::Conflicts(_)) => {
-                    output::note("myrt: the host has changed some of them since: `myrt sandbox commit` lists them\n");
+                Ok(Outcome::Conflicts(paths)) => {
+                    let lines = super::commit::lines(&paths);
+                    output::note(&format!("myrt: nothing was written, the host has changed these since:\n{lines}"));
                 }
                 Ok(_) => {
                     output::note(&format!("myrt: committed: `myrt sandbox undo {name}` takes it back\n"));
@@ -46,7 +59,7 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
                 store.remove(held)?;
                 return Ok(code);
             }
-            Some("s" | "show") => output::print(&super::diff::listing(&changes))?,
+            Some("s" | "show") => output::note(&super::diff::glance(&told, usize::MAX)),
             Some(_) => {}
         }
     }

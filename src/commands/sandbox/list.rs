@@ -1,6 +1,6 @@
 //! `myrt sandbox list`: every box of the store.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -9,7 +9,7 @@ use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::commands::{Format, output};
 use crate::error::Result;
 use crate::log;
-use crate::sandbox::Listed;
+use crate::sandbox::{Listed, text};
 
 crate::args! {
     /// Flags of `sandbox list`.
@@ -84,7 +84,7 @@ fn table(rows: &[Row]) -> String {
     let cells = |row: &Row| {
         let last = row.runs.last().map(|run| run.command.join(" ")).unwrap_or_default();
         // One line each, whatever was typed.
-        let last = last.chars().map(|letter| if letter.is_control() { ' ' } else { letter }).take(60).collect();
+        let last = text::shown(Path::new(&last)).chars().take(60).collect();
         [row.name.clone(), row.status.to_owned(), row.created.clone(), row.runs.len().to_string(), last]
     };
     output::table(["NAME", "STATUS", "CREATED", "RUNS", "LAST PROGRAM"], &rows.iter().map(cells).collect::<Vec<_>>())

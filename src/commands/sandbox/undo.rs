@@ -7,7 +7,6 @@ use crate::bail;
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::{Error, Result};
 use crate::sandbox::commit::{self, Outcome};
-use crate::sandbox::text;
 
 crate::args! {
     /// Flags of `sandbox undo`.
@@ -42,7 +41,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let mut held = store(args.store)?.hold(name)?;
     match commit::undo(&mut held, args.force)? {
         Outcome::Conflicts(paths) => {
-            let lines: String = paths.iter().map(|path| format!("  {}\n", text::shown(path))).collect();
+            let lines = super::commit::lines(&paths);
             Err(Error::new(format!("the host has changed these since the commit:\n{lines}nothing was written"))
                 .exit_with(CONFLICTS)
                 .hint("--force brings back what was there before the commit, and loses what came after it"))

@@ -1,6 +1,6 @@
 //! Two files of one name: what differs.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
@@ -112,51 +112,79 @@ impl<'a> File<'a> {
 
 impl Change {
     pub(super) fn new(path: PathBuf, kind: Kind, before: Option<Meta>, after: Option<Meta>) -> Self {
-        Self { path, layer: 0, kind, aspects: Vec::new(), before, after }
+        Self { path, layer: 0, kind, aspects: Vec::new(), xattrs: Vec::new(), from: None, before, after }
     }
+}
+
+/// What differs of two files.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Difference {
+    pub(super) aspects: Vec<Aspect>,
+    /// Names of the attributes that differ.
+    pub(super) xattrs: Vec<CString>,
+}
+
+/// A file that is the box's alone, or stands where the host has one of another kind.
+pub(super) fn added(path: PathBuf, host: Option<&File<'_>>, own: &File<'_>) -> Result<Change> {
+    let kind = if host.is_some() { Kind::TypeChanged } else { Kind::Added };
+    let change = Change::new(path, kind, host.map(File::meta).transpose()?, Some(own.meta()?));
+    Ok(Change { xattrs: own.xattrs()?.into_iter().map(|(name, _)| name).collect(), ..change })
 }
 
 /// Compares two that are of one kind and no folders.
 pub(super) fn files(path: PathBuf, host: &File<'_>, own: &File<'_>) -> Result<Option<Change>> {
-    let mut aspects = Vec::new();
+    modified(path, host, own, difference(host, own)?)
+}
+
+/// What differs of two that are of one kind and no folders.
+pub(super) fn difference(host: &File<'_>, own: &File<'_>) -> Result<Difference> {
+    let mut found = Difference::default();
     if contents_differ(host, own)? {
-        aspects.push(Aspect::Content);
+        found.aspects.push(Aspect::Content);
     }
-    shared(host, own, &mut aspects)?;
+    shared(host, own, &mut found)?;
     if host.modified() != own.modified() {
-        aspects.push(Aspect::Times);
+        found.aspects.push(Aspect::Times);
     }
-    modified(path, host, own, aspects)
+    Ok(found)
 }
 
 /// Compares two folders; `quiet`: nothing in them says already that they were modified. A time of the host that is later
 /// is the host's own doing: its folders go on being used.
 pub(super) fn folders(path: PathBuf, host: &File<'_>, own: &File<'_>, quiet: bool) -> Result<Option<Change>> {
-    let mut aspects = Vec::new();
-    shared(host, own, &mut aspects)?;
+    let mut found = Difference::default();
+    shared(host, own, &mut found)?;
     if quiet && host.modified() < own.modified() {
-        aspects.push(Aspect::Times);
+        found.aspects.push(Aspect::Times);
     }
-    modified(path, host, own, aspects)
+    modified(path, host, own, found)
 }
 
-fn modified(path: PathBuf, host: &File<'_>, own: &File<'_>, aspects: Vec<Aspect>) -> Result<Option<Change>> {
-    if aspects.is_empty() {
+fn modified(path: PathBuf, host: &File<'_>, own: &File<'_>, found: Difference) -> Result<Option<Change>> {
+    if found.aspects.is_empty() {
         return Ok(None);
     }
     let change = Change::new(path, Kind::Modified, Some(host.meta()?), Some(own.meta()?));
-    Ok(Some(Change { aspects, ..change }))
+    Ok(Some(Change { aspects: found.aspects, xattrs: found.xattrs, ..change }))
 }
 
-fn shared(host: &File<'_>, own: &File<'_>, aspects: &mut Vec<Aspect>) -> Result<()> {
+/// What is compared of files of every kind.
+pub(super) fn shared(host: &File<'_>, own: &File<'_>, found: &mut Difference) -> Result<()> {
     if (host.stat.st_mode ^ own.stat.st_mode) & 0o7777 != 0 {
-        aspects.push(Aspect::Mode);
+        found.aspects.push(Aspect::Mode);
     }
     if (host.stat.st_uid, host.stat.st_gid) != (own.stat.st_uid, own.stat.st_gid) {
-        aspects.push(Aspect::Owner);
+        found.aspects.push(Aspect::Owner);
     }
-    if host.xattrs()? != own.xattrs()? {
-        aspects.push(Aspect::Xattr);
+    let (before, after) = (host.xattrs()?, own.xattrs()?);
+    if before != after {
+        found.aspects.push(Aspect::Xattr);
+        let lone = |these: &Xattrs, those: &Xattrs| -> Vec<CString> {
+            these.iter().filter(|one| !those.contains(one)).map(|(name, _)| name.clone()).collect()
+        };
+        found.xattrs = [lone(&before, &after), lone(&after, &before)].concat();
+        found.xattrs.sort_unstable();
+        found.xattrs.dedup();
     }
     Ok(())
 }

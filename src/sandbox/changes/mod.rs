@@ -1,16 +1,21 @@
 //! What a box changed, read from its layers and compared with the host as it is now.
 //!
-//! [`of`] walks the layers (`walk`), compares what is there twice (`compare`), and gives a list sorted by path. It changes
-//! nothing, not even an access time, and believes nothing: contents are compared byte by byte, whatever the times say.
+//! [`Changes::of`] walks the layers (`walk`), compares what is there twice (`compare`), and gives a list sorted by path. It
+//! changes nothing, not even an access time, and believes nothing: contents are compared byte by byte, whatever the times
+//! say. For people, [`Changes::told`] makes one line of a path that went and another that came (`renames`).
 
 mod compare;
+mod renames;
+mod view;
 mod walk;
 pub mod xattrs;
 
+use std::ffi::CString;
 use std::path::PathBuf;
 
 use serde::Serialize;
 
+use self::view::View;
 use super::layers::UPPER;
 use super::store::Box;
 use crate::error::{Context, Result};
@@ -26,10 +31,23 @@ pub struct Change {
     pub kind: Kind,
     /// Of a modified one, what differs.
     pub aspects: Vec<Aspect>,
+    /// Names of extended attributes: of a modified one those that differ, of a new one those that it has.
+    pub xattrs: Vec<CString>,
+    /// Of one that was renamed, where it was: then `before` is what the host has there.
+    pub from: Option<From>,
     /// What the host has there.
     pub before: Option<Meta>,
     /// What the box has there.
     pub after: Option<Meta>,
+}
+
+/// Where a file was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct From {
+    /// On the host.
+    pub path: PathBuf,
+    /// The place of its layer in the box.
+    pub(super) layer: usize,
 }
 
 impl Change {
@@ -38,6 +56,18 @@ impl Change {
         self.kind == Kind::Modified
             && self.aspects == [Aspect::Times]
             && self.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder)
+    }
+
+    /// What a new file gives to whoever runs it.
+    pub fn rights(&self) -> Vec<&'static str> {
+        let Some(after) = self.after.as_ref().filter(|after| after.kind == FileKind::File) else { return Vec::new() };
+        let capabilities = self.xattrs.iter().any(|name| name.as_c_str() == c"security.capability");
+        let rows = [
+            (after.mode & 0o4000 != 0, "setuid"),
+            (after.mode & 0o2000 != 0, "setgid"),
+            (capabilities, "capabilities"),
+        ];
+        rows.into_iter().filter(|(holds, _)| *holds).map(|(_, word)| word).collect()
     }
 }
 
@@ -91,6 +121,20 @@ pub enum FileKind {
     BlockDevice,
 }
 
+impl FileKind {
+    /// The word for it in a listing.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Folder => "folder",
+            Self::Link => "link",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::CharDevice | Self::BlockDevice => "device",
+        }
+    }
+}
+
 /// What is known of a file without opening it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Meta {
@@ -112,20 +156,44 @@ pub struct Meta {
     pub device: Option<(u32, u32)>,
 }
 
+/// What a box changed, with host and layers still open for a closer look.
+#[derive(Debug)]
+pub struct Changes {
+    /// By path. None of them is told as a renaming.
+    pub all: Vec<Change>,
+    /// One for each layer; absent where it holds nothing.
+    views: Vec<Option<View>>,
+}
+
+impl Changes {
+    /// Those of a box.
+    ///
+    /// # Errors
+    /// Names the file that cannot be read.
+    pub fn of(held: &Box) -> Result<Self> {
+        let mut all = Vec::new();
+        let mut views = Vec::new();
+        for (place, layer) in held.record.layers.iter().enumerate() {
+            let upper = held.layer_folder(place).join(UPPER);
+            if !upper.exists() {
+                // Put away by a commit, and no run since.
+                views.push(None);
+                continue;
+            }
+            let what = || format!("the changes of {:?}", layer.path);
+            let view = View::open(&upper, &layer.path).context(what)?;
+            walk::layer(place, &view, &mut all).context(what)?;
+            views.push(Some(view));
+        }
+        all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        Ok(Self { all, views })
+    }
+}
+
 /// All changes of a box, by path.
 ///
 /// # Errors
 /// Names the file that cannot be read.
 pub fn of(held: &Box) -> Result<Vec<Change>> {
-    let mut all = Vec::new();
-    for (place, layer) in held.record.layers.iter().enumerate() {
-        let upper = held.layer_folder(place).join(UPPER);
-        if !upper.exists() {
-            // Put away by a commit, and no run since.
-            continue;
-        }
-        walk::layer(place, &upper, &layer.path, &mut all).context(|| format!("the changes of {:?}", layer.path))?;
-    }
-    all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    Ok(all)
+    Changes::of(held).map(|changes| changes.all)
 }

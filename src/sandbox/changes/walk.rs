@@ -2,7 +2,7 @@
 //! opened beneath the descriptor of the layer's root, however deep it lies. No link is followed.
 
 use std::ffi::{CStr, OsStr};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -10,9 +10,10 @@ use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::compare::{self, File};
+use super::view::View;
 use super::{Change, Kind, xattrs};
 use crate::error::{Context, Result};
-use crate::sandbox::tree::{entries, open_folder, still};
+use crate::sandbox::tree::{entries, open_folder};
 
 /// A folder of the layer that is still to be looked at.
 struct Pending {
@@ -33,10 +34,10 @@ enum Below {
     Nothing { told: bool },
 }
 
-/// Adds the changes of the layer `upper` of the filesystem that is mounted at `mount`.
-pub(super) fn layer(place: usize, upper: &Path, mount: &Path, changes: &mut Vec<Change>) -> Result<()> {
+/// Adds the changes of a layer.
+pub(super) fn layer(place: usize, view: &View, changes: &mut Vec<Change>) -> Result<()> {
     let first = changes.len();
-    let walk = Walk { upper: still(upper)?, lower: still(mount)?, mount };
+    let walk = Walk { view };
     let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
     while let Some(folder) = pending.pop() {
         let path = &folder.path;
@@ -47,17 +48,15 @@ pub(super) fn layer(place: usize, upper: &Path, mount: &Path, changes: &mut Vec<
 }
 
 struct Walk<'a> {
-    upper: OwnedFd,
-    lower: OwnedFd,
-    mount: &'a Path,
+    view: &'a View,
 }
 
 impl Walk<'_> {
     fn folder(&self, pending: &Pending, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<()> {
         let path = &pending.path;
-        let upper = open_folder(&self.upper, path).context(|| "open the changed folder")?;
+        let upper = open_folder(&self.view.upper, path).context(|| "open the changed folder")?;
         let lower = match pending.below {
-            Below::Merged | Below::Covered => match open_folder(&self.lower, path) {
+            Below::Merged | Below::Covered => match open_folder(&self.view.lower, path) {
                 Ok(lower) => Some(lower),
                 // It has gone from the host since.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => None,
@@ -89,15 +88,15 @@ impl Walk<'_> {
                 changes.extend(compare::folders(full, &host, &own, quiet)?);
             }
             None if pending.below == (Below::Nothing { told: true }) => {}
-            None => changes.push(Change::new(full, Kind::Added, None, Some(own.meta()?))),
+            None => changes.push(compare::added(full, None, &own)?),
         }
         Ok(())
     }
 
     fn full(&self, path: &Path) -> PathBuf {
         match path.as_os_str().is_empty() {
-            true => self.mount.to_owned(),
-            false => self.mount.join(path),
+            true => self.view.mount.clone(),
+            false => self.view.mount.join(path),
         }
     }
 }
@@ -138,12 +137,12 @@ impl<'a> Found<'a> {
         let below = match &self.lower {
             None => {
                 if !upper.is_folder() {
-                    changes.push(Change::new(full(), Kind::Added, None, Some(upper.meta()?)));
+                    changes.push(compare::added(full(), None, upper)?);
                 }
                 Below::Nothing { told: false }
             }
             Some(lower) if lower.kind()? != upper.kind()? => {
-                changes.push(Change::new(full(), Kind::TypeChanged, Some(lower.meta()?), Some(upper.meta()?)));
+                changes.push(compare::added(full(), Some(lower), upper)?);
                 Below::Nothing { told: true }
             }
             Some(_) if upper.is_folder() => {

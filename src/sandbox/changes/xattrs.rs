@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use rustix::io::Errno;
 
 use crate::error::{Context, Result};
+use crate::sys::handle::FileHandle;
 
 /// Names and values.
 pub type Xattrs = Vec<(CString, Vec<u8>)>;
@@ -65,11 +66,32 @@ pub fn is_opaque(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
 /// # Errors
 /// Where that cannot be read.
 pub fn is_copy(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    Ok(note_of_origin(folder, name)?.is_some_and(|value| !value.is_empty()))
+}
+
+/// Of which file of the host a layer's is a copy; `None` where it is none, or the host's filesystem has no handles.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn origin(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<FileHandle>> {
+    Ok(note_of_origin(folder, name)?.as_deref().and_then(handle_in))
+}
+
+fn note_of_origin(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
     let value = value(folder, name, c"trusted.overlay.origin").or_else(|errno| match errno {
         Errno::NOENT => Ok(None),
         other => Err(other),
     });
-    Ok(value.context(|| format!("read the note of {name:?}"))?.is_some_and(|value| !value.is_empty()))
+    value.context(|| format!("read the note of {name:?}"))
+}
+
+/// The handle in a note of overlayfs: version, a magic byte, the length, flags, the handle's kind, the filesystem's 16
+/// bytes, then the handle's own.
+fn handle_in(note: &[u8]) -> Option<FileHandle> {
+    const MAGIC: u8 = 0xfb;
+    let [0, MAGIC, length, _, kind, rest @ ..] = note else { return None };
+    let bytes = rest.get(16..)?.to_vec();
+    (usize::from(*length) == note.len()).then_some(FileHandle { kind: *kind, bytes })
 }
 
 /// Links are read themselves: what comes last is not followed by the calls, and procfs leads to an open folder.

@@ -5,7 +5,6 @@
 //! [`resume`] or taken back by [`rollback`]; what is finished is taken back by [`undo`], as long as the journal is there.
 
 mod journal;
-mod pattern;
 mod plan;
 mod steps;
 
@@ -24,6 +23,7 @@ use super::base::{self, Base, Seen};
 use super::changes::{self, Change, Kind};
 use super::disk;
 use super::layers::UPPER;
+use super::pattern::{self, Pattern};
 use super::store::Box;
 use super::text;
 use crate::error::{Context, Error, Result};
@@ -71,8 +71,9 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     require_finished(held)?;
     base::settle(held)?;
     let changes = changes::of(held)?;
-    let patterns = patterns.iter().map(|pattern| pattern::absolute(pattern)).collect::<Result<Vec<_>>>()?;
+    let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
     let mut selected = pattern::select(&changes, &patterns)?;
+    pattern::with_folders(&changes, &mut selected);
     let roots = base::roots(held)?;
     let seen = Base::read(held)?;
     let mut conflicts = Vec::new();

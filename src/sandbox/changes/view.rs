@@ -1,0 +1,40 @@
+//! Host and layer side by side, through mounts of their own that nothing can be changed through.
+
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::sandbox::tree::{Place, still};
+
+/// A layer, open for reading.
+#[derive(Debug)]
+pub(super) struct View {
+    /// What the box has.
+    pub(super) upper: OwnedFd,
+    /// What the host has.
+    pub(super) lower: OwnedFd,
+    /// Where it is mounted.
+    pub(super) mount: PathBuf,
+}
+
+impl View {
+    /// Opens the layer `upper` of the filesystem that is mounted at `mount`.
+    pub(super) fn open(upper: &Path, mount: &Path) -> Result<Self> {
+        Ok(Self { upper: still(upper)?, lower: still(mount)?, mount: mount.to_owned() })
+    }
+
+    /// Where the layer has the file of this path.
+    pub(super) fn own(&self, path: &Path) -> Result<Place> {
+        Place::open(&self.upper, self.inner(path))
+    }
+
+    /// Where the host has it.
+    pub(super) fn host(&self, path: &Path) -> Result<Place> {
+        Place::open(&self.lower, self.inner(path))
+    }
+
+    /// The part of a path below the mount.
+    pub(super) fn inner<'a>(&self, path: &'a Path) -> &'a Path {
+        path.strip_prefix(&self.mount).unwrap_or(path)
+    }
+}
