@@ -176,7 +176,7 @@ line'",
 fn a_box_is_held_against_what_was_expected() {
     let place = Place::new();
     host(&place, "echo 1 >conf; echo 1 >gone; mkdir dir");
-    let script = "echo 2 >conf; rm gone; mkdir logs; echo $$ >logs/$$; echo x >tool; chmod 4755 tool; mv dir moved";
+    let script = "echo 2 >conf; rm gone; mkdir logs; name=$(cat /proc/sys/kernel/random/uuid); echo x >logs/$name; echo x >tool; chmod 4755 tool; mv dir moved";
     place.script(script).run().ok();
     let list = place.path("../expected");
     place.sandbox("diff", ["b", "--record", &list]).run().ok().stdout("").err_has("noted in");
@@ -216,4 +216,89 @@ fn a_box_is_held_against_what_was_expected() {
     std::fs::write(&list, "A file\n").unwrap();
     place.sandbox("diff", ["c", "--expect", &list]).run().code(1).err_has("line 1");
     place.sandbox("diff", ["c", "--expect", "/nowhere"]).run().code(1).err_has("no such file");
+}
+
+/// Makes changes of every sort that a patch can carry.
+fn all_texts(place: &Place) {
+    host(
+        place,
+        "seq 1 40 >long; echo a >crlf; printf 'no end' >tail; echo gone >gone; : >nothing; echo mode >mode; mkdir -p full/of
+         echo 1 >full/of/one; echo 2 >full/two; echo x >'with blank'; ln -s old link; echo m >moved; seq 1 20 >edited
+         echo kind >kind; echo 'quote\"' >'quote\"'; echo u >ümläut; mkdir folder; echo f >folder/f",
+    );
+    place
+        .script(
+            "sed -i 's/^5$/five/; s/^35$/thirty-five/; 20d' long; printf 'a\\r\\nb\\r\\n' >crlf; printf 'still none' >tail; rm gone nothing
+             chmod 755 mode; rm -r full; echo y >'with blank'; ln -sfn new link; mv moved 'moved here'; mv edited renamed
+             sed -i s/7/seven/ renamed; rm kind; ln -s nowhere kind; echo more >>'quote\"'; echo v >ümläut; mv folder there
+             mkdir -p new/er; seq 1 5 >new/er/f; chmod 750 new/er/f; : >empty",
+        )
+        .run()
+        .ok();
+}
+
+#[test]
+fn a_patch_does_to_the_host_what_the_box_did() {
+    let place = Place::new();
+    all_texts(&place);
+    // Names, kinds, modes of files and contents; a patch knows no owners, times and folders.
+    let look = TestCommand::shell(
+        "find . ! -type d -printf '%p %y %m %l\\n' | sort; find . -type f -print0 | sort -z | xargs -0 sha256sum",
+        [""],
+    )
+    .cwd(place.host());
+    let wanted = place.wrap(look.clone()).run().ok().out();
+    let patch = place.sandbox("diff", ["--content", "b"]).run().ok().out();
+    assert!(patch.contains("@@ -2,7 +2,7 @@\n 2\n 3\n 4\n-5\n+five\n"), "{patch}");
+    let plain = TestCommand::new(["patch", "-p1", "-d", "/", "--no-backup-if-mismatch"]).stdin(&patch).run();
+    plain.ok();
+    assert_eq!(look.run().ok().out(), wanted, "{patch}\n{plain}");
+    place.sandbox("diff", ["--content", "b"]).run().ok().out_lacks("@@");
+}
+
+#[test]
+fn what_is_no_plain_text_reaches_no_terminal() {
+    let place = Place::new();
+    host(
+        &place,
+        "printf 'a\\0b' >binary; printf 'same\\0' >same; echo text >became-binary; echo plain >escape; echo t >other",
+    );
+    place
+        .python(
+            r"
+open('binary', 'wb').write(b'\0' * 5000)
+open('became-binary', 'wb').write(b'\0')
+open('escape', 'wb').write(b'plain\n\x1b[2Jgone\xff\n')
+open('over\x1b[31m', 'wb').write(b'x\rY\n')
+open('turned', 'w').write('a \u202e b\n')
+open('large', 'w').write('x\n' * 5_000_000)
+open('sparse', 'w').truncate(1 << 40)
+import os
+os.symlink('\x1b[5m', 'link'); os.chmod('same', 0o755)
+open('other', 'w').write('u\n')
+",
+        )
+        .run()
+        .ok();
+    let out = place.sandbox("diff", ["--content", "b"]).run().ok().out();
+    let wild = |letter: char| letter.is_control() && letter != '\n' || letter == '\u{202e}';
+    assert!(!out.contains(wild), "{out:?}");
+    for part in [
+        "binary files differ (3 B, 4.9 KiB)\n",
+        "binary files differ (5 B, 1 B)\n",
+        "| @@ -1 +1,2 @@\n|  plain\n| +\\x1b[2Jgone\\xff\n",
+        "over\\x1b[31m  4 B\n| no plain text",
+        "| +a \\xe2\\x80\\xae b\n",
+        "large file (9.5 MiB)\n",
+        "large file (1.0 TiB)\n",
+        "| +\\x1b[5m\n",
+        "old mode 100644\nnew mode 100755\n",
+    ] {
+        assert!(out.contains(part), "{part:?} in {out}");
+    }
+    // Patch leaves what is not plain alone, and takes the rest.
+    TestCommand::new(["patch", "-p1", "-d", "/", "--no-backup-if-mismatch"]).stdin(&out).run().ok();
+    let read = |name: &str| std::fs::read_to_string(place.host().join(name)).unwrap();
+    assert_eq!((read("escape"), read("other")), ("plain\n".into(), "u\n".into()));
+    place.sandbox("diff", ["--content", "--format", "json", "b"]).run().fails().err_has("--content");
 }

@@ -89,7 +89,7 @@ impl<'a> File<'a> {
         (self.stat.st_mtime, self.stat.st_mtime_nsec as u32)
     }
 
-    fn target(&self) -> Result<PathBuf> {
+    pub(super) fn target(&self) -> Result<PathBuf> {
         let target = rustix::fs::readlinkat(self.folder, self.name, Vec::new());
         let target = target.context(|| format!("read the link {:?}", self.name))?;
         Ok(PathBuf::from(std::ffi::OsString::from_vec(target.into_bytes())))
@@ -103,7 +103,7 @@ impl<'a> File<'a> {
     }
 
     /// Opens a regular file for reading.
-    fn open(&self) -> Result<OwnedFd> {
+    pub(super) fn open(&self) -> Result<OwnedFd> {
         // What is no regular file any more must not make us wait.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
         rustix::fs::openat(self.folder, self.name, flags, Mode::empty()).context(|| format!("open {:?}", self.name))
@@ -111,7 +111,7 @@ impl<'a> File<'a> {
 }
 
 impl Change {
-    pub(super) fn new(path: PathBuf, kind: Kind, before: Option<Meta>, after: Option<Meta>) -> Self {
+    pub(in crate::sandbox) fn new(path: PathBuf, kind: Kind, before: Option<Meta>, after: Option<Meta>) -> Self {
         Self { path, layer: 0, kind, aspects: Vec::new(), xattrs: Vec::new(), from: None, before, after }
     }
 }

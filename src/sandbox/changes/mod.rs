@@ -5,6 +5,7 @@
 //! say. For people, [`Changes::told`] makes one line of a path that went and another that came (`renames`).
 
 mod compare;
+mod content;
 mod renames;
 mod view;
 mod walk;
@@ -14,6 +15,8 @@ use std::ffi::CString;
 use std::path::PathBuf;
 
 use serde::Serialize;
+
+pub use content::Content;
 
 use self::view::View;
 use super::layers::UPPER;

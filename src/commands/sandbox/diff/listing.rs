@@ -45,7 +45,9 @@ fn more(change: &Change) -> String {
         }
         (Kind::Added, _, _, Some(after)) => match &after.target {
             Some(target) => return format!(" -> {}", text::shown(target)),
-            None if after.kind == FileKind::File => std::iter::once(text::size(after.size)).chain(rights(change)).collect(),
+            None if after.kind == FileKind::File => {
+                std::iter::once(text::size(after.size)).chain(rights(change)).collect()
+            }
             None => Vec::new(),
         },
         (Kind::Modified, ..) => told,

@@ -3,6 +3,7 @@
 mod json;
 mod listing;
 mod paint;
+mod patch;
 mod tree;
 
 use std::collections::BTreeSet;
@@ -29,6 +30,8 @@ crate::args! {
         tree: bool = "--tree",
         /// Show a line for each path, which a file or a pipe gets anyway
         list: bool = "--list",
+        /// Show what differs in texts and links, as a patch
+        content: bool = "--content -c",
         /// Show all of the tree
         all: bool = "--all -a",
         /// auto (default), always or never
@@ -63,6 +66,10 @@ number of names; it means all below as well. A added, M modified (with what diff
 owner, xattr, times), D deleted, R renamed, T another kind of file. Bytes that a terminal should not
 see are written as \\xNN. Colours are left out where NO_COLOR is set.
 
+With --content each path is followed by what differs: texts and links as a patch for
+`patch -p1 -d /` or `git apply`, binary files by their sizes. Text with bytes that a terminal should
+not see has | before each line, and is no patch.
+
 A list for --expect has lines such as `A file /usr/bin/hello`, `M content /etc/passwd`, `AM /var/**`
 and `?D /tmp/x` (need not happen); # begins a comment. --record writes one. Times and sizes do not
 count. The exit code is 0 where all is as expected, and 4 where it is not: then it is shown what is
@@ -74,6 +81,7 @@ A path that is not UTF-8 has its bytes in `pathHex` as well. docs/diff.md descri
 Examples:
   sudo myrt sandbox diff try
   sudo myrt sandbox diff try /etc '/usr/**/*.so'
+  sudo myrt sandbox diff try --content >try.patch
   sudo myrt sandbox diff --format json try | jq -r '.changes[].path'
   sudo myrt sandbox diff try --record expected.txt
   sudo myrt sandbox diff try --expect expected.txt",
@@ -86,6 +94,9 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     if args.tree && args.list {
         bail!("--tree and --list contradict each other");
     }
+    if args.content && (args.tree || args.format == Some(Format::Json)) {
+        bail!("--content is a list for people and for patch(1): no --tree, no JSON");
+    }
     let Some((name, patterns)) = parsed.words.split_first() else { bail!("diff: the name of a box is expected") };
     let name = BoxName::new(&name.to_string_lossy())?;
     let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
@@ -95,7 +106,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let changes = Changes::of(&held)?;
     let selected = sandbox::select(&changes.all, &patterns)?;
     if expectation.is_none() && args.record.is_none() {
-        return show(&args, &name, &changes.told(&selected)?).map(|()| 0);
+        return show(&args, &name, &changes, &changes.told(&selected)?).map(|()| 0);
     }
     let chosen = chosen(&changes.all, &selected);
     if let Some(file) = &args.record {
@@ -111,12 +122,15 @@ fn chosen(changes: &[Change], selected: &BTreeSet<usize>) -> Vec<Change> {
     selected.iter().map(|place| changes[*place].clone()).collect()
 }
 
-fn show(args: &Args, name: &BoxName, changes: &[Change]) -> Result<()> {
+fn show(args: &Args, name: &BoxName, all: &Changes, changes: &[Change]) -> Result<()> {
     if args.format.unwrap_or_default() == Format::Json {
         return output::json(&Document::of(name.as_str(), changes));
     }
     let stdout = rustix::stdio::stdout();
     let paint = Paint::on(stdout, args.color.unwrap_or_default());
+    if args.content {
+        return patch::print(all, changes, paint);
+    }
     let as_tree = args.tree || args.all || !args.list && rustix::termios::isatty(stdout);
     let lines = if args.all { usize::MAX } else { LINES };
     output::print(&if as_tree { tree(changes, lines, paint) } else { listing::list(changes, paint) })
