@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::shared::{Verify, access, limits, with_store};
+use super::shared::{Verify, limits, with_store};
 use crate::cli::values::Size;
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, output};
@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use crate::image::Maps;
 use crate::image::platform::Platform;
 use crate::image::progress::Show;
+use crate::image::registry::Access;
 use crate::image::source::Source;
 use crate::log;
 
@@ -24,6 +25,9 @@ crate::args! {
         authfile: Option<PathBuf> = "--authfile FILE",
         /// Who to be to the registry, whatever files say; others see it in the list of processes
         creds: Option<String> = "--creds USER[:PASSWORD]",
+        /// The folder with the registry's CA (*.crt) and what to show it (*.cert, *.key); default: its
+        /// name in /etc/docker/certs.d, /etc/containers/certs.d, ~/.config/containers/certs.d
+        cert_dir: Option<PathBuf> = "--cert-dir DIR",
         /// Believe registries only by certificates that this host knows (default); with =false any
         /// certificate will do, and plain http
         tls_verify: Verify = "--tls-verify",
@@ -62,7 +66,13 @@ Example:
 fn run(parsed: &Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let source = Source::parse(parsed.words.first().map(|word| &**word).unwrap_or_default())?;
-    let access = access(args.creds, args.authfile, args.tls_verify, args.plain_http);
+    let access = Access {
+        creds: args.creds,
+        authfile: args.authfile,
+        cert_dir: args.cert_dir,
+        unverified: args.tls_verify.is_off(),
+        plain_http: args.plain_http,
+    };
     let source = source.reached(&access, Show::unless(args.quiet))?;
     let name = args.name.or_else(|| source.default_name());
     let name =

@@ -12,13 +12,14 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use super::shared::{Network, Verify, access, limits};
+use super::shared::{Network, Verify, limits};
 use crate::cli::values::Size;
 use crate::cli::{self, Args as _, Command, Group, Parsed};
 use crate::commands::has_single_tree;
 use crate::error::{Context, Error, Result};
 use crate::image::platform::Platform;
 use crate::image::progress::Show;
+use crate::image::registry::Access;
 use crate::image::source::Source;
 use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
@@ -42,6 +43,9 @@ crate::args! {
         authfile: Option<PathBuf> = "--authfile FILE",
         /// Who to be to the registry, whatever files say; others see it in the list of processes
         creds: Option<String> = "--creds USER[:PASSWORD]",
+        /// The folder with the registry's CA (*.crt) and what to show it (*.cert, *.key); default: its
+        /// name in /etc/docker/certs.d, /etc/containers/certs.d, ~/.config/containers/certs.d
+        cert_dir: Option<PathBuf> = "--cert-dir DIR",
         /// Believe registries only by certificates that this host knows (default); with =false any
         /// certificate will do, and plain http
         tls_verify: Verify = "--tls-verify",
@@ -79,7 +83,13 @@ fn run(parsed: &Parsed) -> Result<u8> {
     let Some((source, command)) = parsed.words.split_first() else {
         return Err(Error::new("image run: SOURCE is missing"));
     };
-    let access = access(args.creds, args.authfile, args.tls_verify, args.plain_http);
+    let access = Access {
+        creds: args.creds,
+        authfile: args.authfile,
+        cert_dir: args.cert_dir,
+        unverified: args.tls_verify.is_off(),
+        plain_http: args.plain_http,
+    };
     let source = Source::parse(source)?.reached(&access, Show::unless(args.quiet))?;
     let command = command.iter().map(|word| match word.to_str() {
         Some(word) => Ok(word.to_owned()),

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use crate::cli::values::{Size, Value};
 use crate::error::{Context, Error, Result};
 use crate::image::limits::Limits;
-use crate::image::registry::Access;
 use crate::image::store::Store;
 use crate::image::{Maps, rootless};
 
@@ -47,9 +46,11 @@ impl Value for Verify {
     }
 }
 
-/// How a registry is reached, by flags.
-pub fn access(creds: Option<String>, authfile: Option<PathBuf>, verify: Verify, plain_http: bool) -> Access {
-    Access { creds, authfile, unverified: verify.0 == Some(false), plain_http }
+impl Verify {
+    /// Whether the caller has switched it off.
+    pub fn is_off(self) -> bool {
+        self.0 == Some(false)
+    }
 }
 
 /// The caps that flags ask for, or the usual ones.

@@ -12,7 +12,7 @@ use ureq::{Agent, Body};
 
 use super::auth::Authorization;
 use super::challenge::{self, Challenge};
-use super::failure::{Failure, is_disbelief, of_status, of_transport, patiently};
+use super::failure::{Failure, is_of_tls, of_status, of_transport, patiently};
 use super::reference::{Reference, is_loopback};
 use super::url::Url;
 use super::{Door, trust};
@@ -63,7 +63,7 @@ impl Client {
         let host = door.reference.host();
         let loopback = is_loopback(host);
         let needed = !loopback && !door.plain_http;
-        let agent = agent(trust::config(&door.reference.registry, door.verify, needed)?, loopback);
+        let agent = agent(trust::config(door, needed)?, loopback);
         let plain = door.plain_http || !door.verify;
         let tls = !door.plain_http && (!(loopback || plain) || speaks_tls(&agent, host)?);
         let origin = Url::new(tls, host, "/".to_owned());
@@ -104,7 +104,8 @@ impl Client {
     }
 
     fn attempt(&self, wanted: &Wanted) -> Result<Response<Body>, Failure> {
-        for round in 0.. {
+        let mut renewals = 0;
+        loop {
             let (held, header) = self.authorization.current();
             let (url, response) = self.follow(self.url(&wanted.path), wanted, header.as_deref())?;
             let (parts, body) = response.into_parts();
@@ -115,14 +116,14 @@ impl Client {
             let said = said(body);
             let asks = parts.status == StatusCode::UNAUTHORIZED && url.same_origin(&self.origin);
             if asks
-                && round < RENEWALS
+                && renewals < RENEWALS
                 && self.authorization.renew(held, &challenges(&parts.headers), &self.agent, |url| self.may_go(url))?
             {
+                renewals += 1;
                 continue;
             }
             return Err(of_status(&url, parts.status, &parts.headers, &said, self.authorization.asker()));
         }
-        Err(Failure::Lasting(Error::new("no answer")))
     }
 
     /// Sends a request, and again to where an answer leads. Credentials go to the registry alone.
@@ -174,7 +175,7 @@ fn speaks_tls(agent: &Agent, host: &str) -> Result<bool> {
     let url = Url::new(true, host, "/v2/".to_owned());
     match agent.get(url.whole()).call() {
         Ok(_) => Ok(true),
-        Err(error) if is_disbelief(&error) => match of_transport(&url, error) {
+        Err(error) if is_of_tls(&error) => match of_transport(&url, error) {
             Failure::Lasting(error) | Failure::Passing(error, _) => Err(error),
         },
         Err(_) => Ok(false),

@@ -111,7 +111,6 @@ pub fn find(reference: &Reference, file: Option<&Path>) -> Result<Option<Credent
 
 /// The files in the order in which they are looked at, which is skopeo's, and whether each has to be there.
 fn places(file: Option<&Path>) -> Vec<(PathBuf, bool)> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(file) = file.map(Path::to_owned).or_else(|| variable("REGISTRY_AUTH_FILE")) {
         return vec![(file, true)];
     }
@@ -119,15 +118,22 @@ fn places(file: Option<&Path>) -> Vec<(PathBuf, bool)> {
         Some(folder) => folder.join("containers/auth.json"),
         None => format!("/run/containers/{}/auth.json", rustix::process::getuid().as_raw()).into(),
     };
-    let home = variable("HOME");
-    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(home.as_ref()?.join(".config")));
-    let docker = variable("DOCKER_CONFIG").or_else(|| Some(home.as_ref()?.join(".docker")));
+    let docker = variable("DOCKER_CONFIG").or_else(|| Some(variable("HOME")?.join(".docker")));
     let files = [
         Some(own),
-        config.map(|folder| folder.join("containers/auth.json")),
+        config_home().map(|folder| folder.join("containers/auth.json")),
         docker.map(|folder| folder.join("config.json")),
     ];
     files.into_iter().flatten().map(|file| (file, false)).collect()
+}
+
+/// Where the caller keeps settings.
+pub fn config_home() -> Option<PathBuf> {
+    variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")))
+}
+
+fn variable(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 fn in_file(logins: &Logins, reference: &Reference) -> Result<Option<Credentials>> {

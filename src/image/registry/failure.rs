@@ -136,6 +136,14 @@ pub fn of_transport(url: &Url, error: ureq::Error) -> Failure {
             );
             return lasting("its certificate is not believed", tls, hint);
         }
+        if let rustls::Error::AlertReceived(_) = tls {
+            let hint = format!(
+                "if it wants to see a certificate: put it and its key into /etc/docker/certs.d/{}/ as client.cert and \
+                 client.key, or name their folder by --cert-dir",
+                url.authority
+            );
+            return lasting("it refuses", tls, hint);
+        }
         return lasting("no TLS", tls, "does it speak https? If it does not: --plain-http".to_owned());
     }
     match error {
@@ -147,9 +155,9 @@ pub fn of_transport(url: &Url, error: ureq::Error) -> Failure {
     }
 }
 
-/// Whether TLS failed since the other end is not believed, which no other scheme mends.
-pub fn is_disbelief(error: &ureq::Error) -> bool {
-    tls_error(error).is_some_and(is_about_certificate)
+/// Whether TLS failed between two who both speak it, which no other scheme mends.
+pub fn is_of_tls(error: &ureq::Error) -> bool {
+    tls_error(error).is_some_and(|tls| is_about_certificate(tls) || matches!(tls, rustls::Error::AlertReceived(_)))
 }
 
 fn is_about_certificate(error: &rustls::Error) -> bool {

@@ -46,6 +46,8 @@ pub struct Access {
     pub creds: Option<String>,
     /// `--authfile`
     pub authfile: Option<PathBuf>,
+    /// `--cert-dir`
+    pub cert_dir: Option<PathBuf>,
     /// `--tls-verify=false`
     pub unverified: bool,
     /// `--plain-http`
@@ -57,6 +59,7 @@ pub struct Access {
 pub struct Door {
     reference: Reference,
     credentials: Option<Credentials>,
+    cert_dir: Option<PathBuf>,
     verify: bool,
     plain_http: bool,
 }
@@ -71,7 +74,13 @@ impl Door {
             Some(typed) => Some(Credentials::typed(typed)?),
             None => credentials::find(&reference, access.authfile.as_deref())?,
         };
-        Ok(Self { reference, credentials, verify: !access.unverified, plain_http: access.plain_http })
+        Ok(Self {
+            reference,
+            credentials,
+            cert_dir: access.cert_dir.clone(),
+            verify: !access.unverified,
+            plain_http: access.plain_http,
+        })
     }
 }
 

@@ -1,11 +1,19 @@
 //! Whom https is believed: the certificates of the host's bundle, and those that an administrator has put beside the
 //! registry's name, where docker and podman look for them.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::pem::PemObject;
+use rustls::sign::CertifiedKey;
+use ureq::tls::{Certificate, ClientCert, PemItem, PrivateKey, RootCerts, TlsConfig, parse_pem};
 
+use super::Door;
+use super::credentials::config_home;
 use crate::error::{Context, Error, Result};
 
 /// Where distributions keep the bundle.
@@ -17,34 +25,49 @@ const BUNDLES: [&str; 6] = [
     "/etc/ssl/cert.pem",
     "/var/lib/ca-certificates/ca-bundle.pem",
 ];
-/// Where a folder by the registry's name, with its port, has more in files that end in .crt.
+/// Where a folder by the registry's name, with its port, has more: authorities in files that end in .crt, and in .cert
+/// and .key what the caller shows of itself.
 const FOLDERS: [&str; 2] = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
+/// The same in the caller's folder of settings.
+const OWN_FOLDER: &str = "containers/certs.d";
 
-/// What TLS believes on the way to this registry, whose name is a checked one. `verify` is the caller's word; where
-/// `needed` is not said, no certificates at all are no failure yet.
+/// What TLS believes on the way to this registry, and what it shows. Where certificates are not `needed` for sure, having
+/// none is no failure yet.
 ///
 /// # Errors
-/// Where there are none, or a file that was named has none in it.
-pub fn config(registry: &str, verify: bool, needed: bool) -> Result<TlsConfig> {
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider);
-    if !verify {
-        return Ok(builder.disable_verification(true).root_certs(RootCerts::new_with_certs(&[])).build());
-    }
-    let mut certificates = bundle()?;
-    for folder in FOLDERS {
-        for file in crt_files(&Path::new(folder).join(registry))? {
-            certificates.extend(read(&file)?);
+/// Where there are none, or a file that should have one has none in it.
+pub fn config(door: &Door, needed: bool) -> Result<TlsConfig> {
+    let registry = &door.reference.registry;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut authorities = if door.verify { bundle()? } else { Vec::new() };
+    let mut own = None;
+    for folder in folders(door) {
+        for file in files(&folder, "crt")? {
+            authorities.extend(read(&file)?);
+        }
+        if let Some(file) = files(&folder, "cert")?.first() {
+            own = Some(pair(file, &provider)?);
         }
     }
-    if certificates.is_empty() && needed {
+    if authorities.is_empty() && needed && door.verify {
         return Err(Error::new("no CA certificates are on this host: nobody can be believed over https").hint(format!(
             "install them (Debian and Fedora: package ca-certificates), name a file of them by SSL_CERT_FILE, or put \
              the registry's into {}/{registry}/ca.crt",
             FOLDERS[0]
         )));
     }
-    Ok(builder.root_certs(RootCerts::new_with_certs(&certificates)).build())
+    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider).client_cert(own);
+    Ok(builder.disable_verification(!door.verify).root_certs(RootCerts::new_with_certs(&authorities)).build())
+}
+
+/// The folder that the caller named, or else those of this registry. Its name is a checked one.
+fn folders(door: &Door) -> Vec<PathBuf> {
+    if let Some(folder) = &door.cert_dir {
+        return vec![folder.clone()];
+    }
+    let own = config_home().map(|folder| folder.join(OWN_FOLDER));
+    let all = FOLDERS.iter().map(PathBuf::from).chain(own).map(|folder| folder.join(&door.reference.registry));
+    all.filter(|folder| folder.exists()).collect()
 }
 
 /// Those that SSL_CERT_FILE names, or else the host's.
@@ -56,14 +79,13 @@ fn bundle() -> Result<Vec<Certificate<'static>>> {
     found.map_or_else(|| Ok(Vec::new()), read)
 }
 
-fn crt_files(folder: &Path) -> Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        other => other.context(|| format!("read {folder:?}"))?,
-    };
-    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
-    let mut paths = paths.context(|| format!("read {folder:?}"))?;
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "crt"));
+fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>> {
+    let what = || format!("read {folder:?}");
+    let entries = fs::read_dir(folder).context(what)?;
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<_>>>();
+    let mut paths = paths.context(what)?;
+    paths.retain(|path| path.extension().is_some_and(|found| found == ending));
+    paths.sort();
     Ok(paths)
 }
 
@@ -81,4 +103,18 @@ fn read(file: &Path) -> Result<Vec<Certificate<'static>>> {
             .hint("certificates in PEM are expected, which begin with -----BEGIN CERTIFICATE-----"));
     }
     Ok(certificates)
+}
+
+/// What the caller shows: a certificate in a file, and its key beside it. Both are tried out here, since the HTTP library
+/// takes for granted that they belong together.
+fn pair(file: &Path, provider: &CryptoProvider) -> Result<ClientCert> {
+    let chain = read(file)?;
+    let beside = file.with_extension("key");
+    let content = fs::read(&beside).context(|| format!("the key of {file:?}: read {beside:?}"))?;
+    let broken = |why: &dyn Display| Error::new(format!("{beside:?}: it is no key of {file:?}: {why}"));
+    let tried = PrivateKeyDer::from_pem_slice(&content).map_err(|error| broken(&error))?;
+    let certificates = chain.iter().map(|certificate| certificate.der().to_vec().into()).collect();
+    CertifiedKey::from_der(certificates, tried, provider).map_err(|error| broken(&error))?;
+    let key = PrivateKey::from_pem(&content).map_err(|error| broken(&error))?;
+    Ok(ClientCert::new_with_certs(&chain, key))
 }

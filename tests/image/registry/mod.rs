@@ -323,6 +323,43 @@ fn https_is_believed_by_its_certificate() {
     unpack(&[]).run().ok();
     drop(folder);
     unpack(&[]).run().fails();
+    let own = format!("home/.config/containers/certs.d/{}", registry.host);
+    fs::create_dir_all(place.path(&own)).unwrap();
+    fs::copy(place.path("ca.crt"), place.path(&own).join("ca.crt")).unwrap();
+    unpack(&[]).env("HOME", place.text("home")).run().ok();
+    unpack(&["--cert-dir", &own]).run().ok();
+    unpack(&["--cert-dir", "none"]).run().fails().err_has("\"none\"");
+}
+
+#[test]
+fn a_registry_that_wants_a_certificate_sees_it() {
+    let place = Place::new("client-certificate");
+    layout(&place);
+    certificates(&place);
+    // The server's own pair serves as the caller's, and the CA's key is no key of it.
+    let shown = place.path("shown");
+    fs::create_dir(&shown).unwrap();
+    for (from, to) in [("ca.crt", "ca.crt"), ("server.crt", "me.cert"), ("server.key", "me.key")] {
+        fs::copy(place.path(from), shown.join(to)).unwrap();
+    }
+    let (certificate, key, ca) = (place.text("server.crt"), place.text("server.key"), place.text("ca.crt"));
+    let tls = format!("  tls: {{ certificate: {certificate}, key: {key}, clientcas: [{ca}] }}\n");
+    let registry = Registry::start_with(&place, &tls, "");
+    registry.push(&place, "latest", "app", &["--dest-cert-dir", shown.to_str().unwrap()]);
+    let source = registry.image("app");
+    let unpack = |words: &[&str]| {
+        let _ = fs::remove_dir_all(place.path("box"));
+        image(&place, &[&["unpack", "--quiet"], words, &[&*source, "box"]].concat()).env("SSL_CERT_FILE", &ca)
+    };
+    unpack(&["--cert-dir", "shown"]).run().ok();
+    unpack(&["--cert-dir", "shown", "--tls-verify=false"]).run().ok();
+    unpack(&[]).run().fails().err_has(&format!("https://{}/v2/", registry.host)).err_has("certs.d");
+    fs::copy(place.path("ca.key"), shown.join("me.key")).unwrap();
+    unpack(&["--cert-dir", "shown"]).run().fails().err_has("me.key").err_has("it is no key of");
+    fs::write(shown.join("me.key"), "none").unwrap();
+    unpack(&["--cert-dir", "shown"]).run().fails().err_has("me.key").err_has("it is no key of");
+    fs::remove_file(shown.join("me.key")).unwrap();
+    unpack(&["--cert-dir", "shown"]).run().fails().err_has("me.key");
 }
 
 /// Runs a command where the host has other files: `$1` is bound over each.
