@@ -30,7 +30,8 @@ impl Url {
     /// # Errors
     /// Where it is none of http or https, or has a name and a password in it.
     pub fn parse(text: &str) -> Result<Self> {
-        let refused = |why: &str| Error::new(format!("{:?}: {why}", shortened(text)));
+        let shown = shortened(text.split('?').next().unwrap_or_default());
+        let refused = |why: &str| Error::new(format!("{shown:?}: {why}"));
         let uri: Uri = text.parse().map_err(|_| refused("not an address"))?;
         let tls = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
@@ -120,6 +121,7 @@ mod tests {
         assert_eq!(to("/b"), "https://r.example:5000/b");
         assert_eq!(to("b?c"), "https://r.example:5000/v2/a/blobs/b?c");
         assert_eq!(from.join("/b?secret").unwrap().to_string(), "https://r.example:5000/b");
+        assert!(!from.join("ftp://x/b?secret").unwrap_err().to_string().contains("secret"));
         for hostile in ["ftp://x/", "https://", "https://me:secret@x/", "file:///etc/passwd", "https://a b/", "\r\n"] {
             assert!(from.join(hostile).is_err(), "{hostile}");
         }
