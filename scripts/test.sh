@@ -86,9 +86,11 @@ suite() {
     user=$(ordinary_user)
     home=$(mktemp -d /tmp/myrt-suite.XXXXXX)
     cp "$program" "$home/integration"
-    cp "$(built debug)/myrt" "$home/myrt"
+    cp "$(test_program sandbox)" "$home/sandbox"
+    cp "$(built debug)/myrt" "$(built debug)/myrt-sandbox" "$home"
     as_root chown -R "$user" "$home"
     cargo_test "black-box suite as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="${MYRT_UNDER_TEST:-$home/myrt}" "$home/integration" rootless::
+    cargo_test "sandboxes as $user" as_user "$user" "$home" env MYRT_UNDER_TEST="$home/myrt" "$home/sandbox" rootless::
     as_root rm -rf "$home"
 }
 

@@ -14,9 +14,11 @@ use crate::error::{Context, Error, Result};
 use crate::plan::{self, IdMap, NamespaceKind, Namespaces, Plan};
 use crate::sys::{clone, nsfs, procfs::ProcFs};
 
+mod alone;
 pub mod id_helpers;
 mod id_maps;
 
+pub use alone::enter_alone;
 pub use id_maps::write_id_maps;
 
 /// The CLONE_NEW* bits of the first clone.

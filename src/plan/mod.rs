@@ -361,20 +361,38 @@ pub enum MountKind {
     Overlay(Overlay),
 }
 
-/// An overlay filesystem: what is below `lower` is seen, what is written goes to `upper`. The paths are the host's and
+/// An overlay filesystem: what is below `lower` is seen, and what is written goes elsewhere. The paths are the host's and
 /// trusted; mounts below `lower` are not part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Overlay {
     /// What is there. A folder.
     pub lower: PathBuf,
-    /// What is changed. A folder.
-    pub upper: PathBuf,
-    /// The kernel's workshop: an empty folder of the same filesystem as `upper`.
-    pub work: PathBuf,
+    /// Where changes go.
+    pub above: Above,
+    /// Whether the kernel keeps its notes in `user.` attributes of the layers, as it must where the mounter's user
+    /// namespace is not the first one. Linux 5.11.
+    pub user_notes: bool,
     /// MOUNT_ATTR_* bits.
     pub attributes: u64,
     /// Where the kernel does not take `lower` for an overlay, it is bound read-only, with a warning.
     pub or_read_only: bool,
+}
+
+/// Where the changes of an overlay go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Above {
+    /// Into a layer.
+    Layer {
+        /// What is changed. A folder.
+        upper: PathBuf,
+        /// The kernel's workshop: an empty folder of the same filesystem as `upper`.
+        work: PathBuf,
+    },
+    /// Nowhere: nothing can be written.
+    Nothing {
+        /// An empty folder, since the kernel wants two layers.
+        empty: PathBuf,
+    },
 }
 
 /// An idmapped mount (mount_setattr(2)).

@@ -73,7 +73,8 @@ fn bind(site: &Site<'_>, root: &mut Root, mount: &Mount, source: &Path, recursiv
 
 /// Attaches an overlay that the parent made.
 fn overlay(site: &Site<'_>, root: &mut Root, mount: &Mount) -> Result<()> {
-    let tree = site.prepared.source(mount).ok_or_else(|| Error::new("the overlay was not prepared"))?;
+    // What lay below has gone from the host since somebody looked.
+    let Some(tree) = site.prepared.source(mount) else { return Ok(()) };
     let target = root.folder(&mount.destination)?;
     target.check(Cover::Other)?;
     tree.attach(&target.fd).context(|| format!("mount an overlay on {:?}", mount.destination))?;

@@ -13,48 +13,62 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::plan::Overlay;
+use crate::plan::{Above, Overlay};
 use crate::sys::mount::{Attributes, Tree, set_attributes};
 
 /// Options that make layers depend on each other or on extended attributes of files.
 const OFF: [(&str, &str); 3] = [("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")];
 
-/// Makes the overlay, with the caller's rights: it is they that write below, whoever writes above.
+/// Makes the overlay, with the caller's rights: it is they that write below, whoever writes above. `None` where there is
+/// nothing below any more.
 ///
 /// # Errors
-/// Where a folder is missing, or the kernel refuses a layer; with what it said.
-pub(super) fn make(overlay: &Overlay) -> Result<Tree> {
-    match mount(overlay) {
+/// Where a folder of the layer is missing, or the kernel refuses one; with what it said.
+pub(super) fn make(overlay: &Overlay) -> Result<Option<Tree>> {
+    let lower = match open(&overlay.lower) {
+        Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(None),
+        other => other?,
+    };
+    match mount(overlay, lower) {
         Err(error) if overlay.or_read_only => {
             log::warn(format!("{:?} is read-only inside: {error}", overlay.lower));
-            read_only(overlay)
+            read_only(overlay).map(Some)
         }
-        other => other,
+        other => other.map(Some),
     }
 }
 
-fn mount(overlay: &Overlay) -> Result<Tree> {
-    let layers = [("lowerdir", &overlay.lower), ("upperdir", &overlay.upper), ("workdir", &overlay.work)];
-    let layers = layers.map(|(key, path)| open(path).map(|fd| (key, fd)));
+fn mount(overlay: &Overlay, lower: OwnedFd) -> Result<Tree> {
+    let layers = layers(overlay, lower)?;
     let what = || format!("make an overlay of {:?}", overlay.lower);
     let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).context(what).map_err(unknown)?;
     let result = (|| {
         rustix::mount::fsconfig_set_string(&context, "source", "overlay")?;
-        for layer in &layers {
-            let (key, fd) = layer.as_ref().map_err(|error| error.errno().unwrap_or(Errno::IO))?;
-            rustix::mount::fsconfig_set_string(&context, *key, format!("/proc/self/fd/{}", fd.as_raw_fd()))?;
+        for (key, folders) in &layers {
+            let paths: Vec<String> = folders.iter().map(|fd| format!("/proc/self/fd/{}", fd.as_raw_fd())).collect();
+            rustix::mount::fsconfig_set_string(&context, *key, paths.join(":"))?;
+        }
+        if overlay.user_notes {
+            rustix::mount::fsconfig_set_flag(&context, "userxattr")?;
         }
         for (key, value) in OFF {
             rustix::mount::fsconfig_set_string(&context, key, value)?;
         }
         rustix::mount::fsconfig_create(&context)
     })();
-    if let Some(error) = layers.into_iter().find_map(Result::err) {
-        return Err(error);
-    }
     result.context(|| format!("{}{}", what(), said(&context))).map_err(|error| refused(error, overlay))?;
     let attributes = MountAttrFlags::from_bits_retain(overlay.attributes as u32);
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes).map(Tree::from_fd).context(what)
+}
+
+/// The folders of each option, open.
+fn layers(overlay: &Overlay, lower: OwnedFd) -> Result<Vec<(&'static str, Vec<OwnedFd>)>> {
+    Ok(match &overlay.above {
+        Above::Layer { upper, work } => {
+            vec![("lowerdir", vec![lower]), ("upperdir", vec![open(upper)?]), ("workdir", vec![open(work)?])]
+        }
+        Above::Nothing { empty } => vec![("lowerdir", vec![lower, open(empty)?])],
+    })
 }
 
 /// The folder itself, with nothing below it that can be written.
@@ -94,10 +108,13 @@ fn unknown(error: Error) -> Error {
 
 fn refused(error: Error, overlay: &Overlay) -> Error {
     match error.errno() {
-        Some(Errno::INVAL) => error.hint(format!(
-            "the filesystem of {:?} cannot hold the changes of an overlay, or that of {:?} cannot lie below one",
-            overlay.upper, overlay.lower
-        )),
+        Some(Errno::INVAL) => error.hint(match &overlay.above {
+            Above::Layer { upper, .. } => format!(
+                "the filesystem of {upper:?} cannot hold the changes of an overlay, or that of {:?} cannot lie below one",
+                overlay.lower
+            ),
+            Above::Nothing { .. } => format!("the filesystem of {:?} cannot lie below an overlay", overlay.lower),
+        }),
         _ => error,
     }
 }

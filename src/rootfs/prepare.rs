@@ -62,7 +62,7 @@ pub fn prepare(plan: &Plan) -> Result<Prepared> {
     let mut prepared = Prepared::default();
     let mut namespaces = Namespaces { plan, made: Vec::new() };
     if let Some(overlay) = &plan.rootfs.overlay {
-        prepared.root = Some(overlay::make(overlay).context(|| "the root")?);
+        prepared.root = overlay::make(overlay).context(|| "the root")?;
     } else if user_namespace {
         prepared.root = Tree::open(&plan.rootfs.path, true).ok();
     }
@@ -71,7 +71,7 @@ pub fn prepare(plan: &Plan) -> Result<Prepared> {
             MountKind::Bind { source, recursive } => (source, recursive),
             MountKind::Overlay(overlay) => {
                 let tree = overlay::make(overlay).context(|| format!("mounts[{}]", mount.index))?;
-                prepared.binds.push(Prebound { index: mount.index, tree, mapped: false });
+                prepared.binds.extend(tree.map(|tree| Prebound { index: mount.index, tree, mapped: false }));
                 continue;
             }
             MountKind::Cgroup | MountKind::Filesystem { .. } | MountKind::Remount => continue,

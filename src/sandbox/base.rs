@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
-use super::changes::xattrs;
+use super::changes::xattrs::{self, Notes};
 use super::changes::{self, Change, FileKind};
 use super::layers::UPPER;
 use super::store::Box;
@@ -149,6 +149,8 @@ pub(super) struct Root {
     pub(super) host: OwnedFd,
     /// The box's; absent where there are none.
     pub(super) upper: Option<OwnedFd>,
+    /// Where overlayfs keeps its notes there.
+    pub(super) notes: Notes,
 }
 
 impl Root {
@@ -169,7 +171,12 @@ pub(super) fn roots(held: &Box) -> Result<Vec<Root>> {
             Err(error) if error.errno() == Some(Errno::NOENT) => None,
             other => Some(other?),
         };
-        Ok(Root { mount: layer.path.clone(), host: tree::open_root(&layer.path)?, upper })
+        Ok(Root {
+            mount: layer.path.clone(),
+            host: tree::open_root(&held.host_folder(place)?)?,
+            upper,
+            notes: held.record.notes,
+        })
     };
     held.record.layers.iter().enumerate().map(open).collect()
 }
@@ -225,7 +232,7 @@ pub(super) fn now_at(root: &Root, inner: &Path) -> Result<Option<Seen>> {
 fn gone_meanwhile(root: &Root, inner: &Path, moved: impl Fn(Clock) -> bool) -> Result<bool> {
     let Some(upper) = &root.upper else { return Ok(false) };
     let copied = match Place::find(upper, inner)? {
-        Some(place) => xattrs::is_copy(place.folder.as_fd(), &place.name)?,
+        Some(place) => xattrs::is_copy(root.notes, place.folder.as_fd(), &place.name)?,
         None => false,
     };
     let folder = match inner.parent() {

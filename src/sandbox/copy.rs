@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bail;
 use crate::error::{Context, Result};
-use crate::sandbox::changes::xattrs::{self, Xattrs};
+use crate::sandbox::changes::xattrs::{self, Notes, Xattrs};
 use crate::sandbox::tree::{self, Place};
 
 /// How much is copied at once where the kernel does not do it.
@@ -38,7 +38,7 @@ pub(super) struct Attributes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {
     /// A layer's: overlayfs keeps notes there.
-    Layer,
+    Layer(Notes),
     /// The host's.
     Host,
 }
@@ -49,7 +49,7 @@ impl Attributes {
         let stat = tree::find(folder, name).and_then(|stat| stat.ok_or(Errno::NOENT));
         let stat = stat.context(|| format!("stat {name:?}"))?;
         let xattrs: Xattrs = match side {
-            Side::Layer => xattrs::of_layer(folder, name)?,
+            Side::Layer(notes) => xattrs::of_layer(notes, folder, name)?,
             Side::Host => xattrs::of_host(folder, name)?,
         };
         Ok(Self {

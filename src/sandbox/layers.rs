@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::changes::xattrs;
+use super::changes::xattrs::{self, Notes};
 use super::host::{HostMount, Treatment};
 use super::store::{self, Box, Layer};
 use crate::error::{Context, Error, Result};
-use crate::plan::Overlay;
+use crate::plan::{Above, Overlay};
 
 /// The folders of a layer.
 pub(super) const UPPER: &str = "upper";
@@ -30,26 +30,15 @@ pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(Path
     let before = held.record.layers.len();
     for mount in mounts {
         let Treatment::Overlay { read_only } = mount.treatment else { continue };
-        let place = match held.record.layers.iter().position(|layer| layer.path == mount.path) {
-            Some(place) => {
-                check_same(held, &held.record.layers[place], place, mount)?;
-                place
-            }
-            None => {
-                let layer = Layer { path: mount.path.clone(), root: mount.root.clone(), kind: mount.kind.clone() };
-                held.record.layers.push(layer);
-                held.record.layers.len() - 1
-            }
-        };
-        let folder = held.layer_folder(place);
+        let place = place(held, &mount.path, mount)?;
         let overlay = Overlay {
             lower: mount.path.clone(),
-            upper: folder.join(UPPER),
-            work: folder.join(WORK),
+            above: above(held, place),
+            user_notes: held.record.notes == Notes::User,
             attributes: attributes(mount, read_only),
             or_read_only: mount.path != Path::new("/"),
         };
-        make(&overlay).context(|| format!("the layer of {:?}", mount.path))?;
+        make(&overlay, &mount.path, held.record.notes).context(|| format!("the layer of {:?}", mount.path))?;
         overlays.push((mount.path.clone(), overlay));
     }
     if held.record.layers.len() != before {
@@ -58,27 +47,70 @@ pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(Path
     Ok(overlays)
 }
 
+/// The overlay for a folder somewhere on a mount, with its layer made; that is remembered once the caller saves the box.
+/// `None` where the folder has gone meanwhile.
+///
+/// # Errors
+/// As [`overlays`].
+pub(super) fn of_place(held: &mut Box, path: &Path, lower: PathBuf, mount: &HostMount) -> Result<Option<Overlay>> {
+    let before = held.record.layers.len();
+    let place = place(held, path, mount)?;
+    let overlay = Overlay {
+        lower,
+        above: above(held, place),
+        user_notes: held.record.notes == Notes::User,
+        attributes: attributes(mount, false),
+        or_read_only: false,
+    };
+    match make(&overlay, path, held.record.notes) {
+        Err(_) if !path.exists() => {
+            held.record.layers.truncate(before);
+            Ok(None)
+        }
+        other => other.context(|| format!("the layer of {path:?}")).map(|()| Some(overlay)),
+    }
+}
+
+/// The number of the layer of `path`, found or made.
+fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
+    let inner = path.strip_prefix(&mount.path).unwrap_or(path);
+    let root = if inner.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(inner) };
+    let layer = Layer { path: path.to_owned(), root, kind: mount.kind.clone() };
+    match held.record.layers.iter().position(|known| known.path == path) {
+        Some(place) => check_same(held, place, &layer).map(|()| place),
+        None => {
+            held.record.layers.push(layer);
+            Ok(held.record.layers.len() - 1)
+        }
+    }
+}
+
+fn above(held: &Box, place: usize) -> Above {
+    let folder = held.layer_folder(place);
+    Above::Layer { upper: folder.join(UPPER), work: folder.join(WORK) }
+}
+
 /// A box that changed a disk's files must not lay these changes over another disk's.
-fn check_same(held: &Box, layer: &Layer, place: usize, mount: &HostMount) -> Result<()> {
-    if (&layer.kind, &layer.root) == (&mount.kind, &mount.root) {
+fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
+    let layer = &held.record.layers[place];
+    if (&layer.kind, &layer.root) == (&now.kind, &now.root) {
         return Ok(());
     }
-    let upper = held.layer_folder(place).join(UPPER);
-    if std::fs::read_dir(&upper).map_or(true, |mut entries| entries.next().is_none()) {
+    if held.is_unchanged(place) {
         return Ok(());
     }
     Err(Error::new(format!(
         "the box {} has changes of {:?} on {}, but now {} is mounted there",
         held.name(),
-        mount.path,
+        layer.path,
         layer.kind,
-        mount.kind
+        now.kind
     ))
     .hint("mount the other filesystem again, or discard the box"))
 }
 
 /// What holds on the host holds inside; and no device node of the host's files can be opened, whoever owns it.
-fn attributes(mount: &HostMount, read_only: bool) -> u64 {
+pub(super) fn attributes(mount: &HostMount, read_only: bool) -> u64 {
     let rows = [
         (read_only, libc::MOUNT_ATTR_RDONLY),
         (mount.nosuid, libc::MOUNT_ATTR_NOSUID),
@@ -88,39 +120,54 @@ fn attributes(mount: &HostMount, read_only: bool) -> u64 {
     rows.iter().filter(|(holds, _)| *holds).fold(libc::MOUNT_ATTR_NODEV, |all, (_, bit)| all | bit)
 }
 
-/// Makes both folders. The upper one is the root of the overlay, so it gets what the filesystem's own root has.
-fn make(overlay: &Overlay) -> Result<()> {
-    if overlay.upper.is_dir() && overlay.work.is_dir() {
+/// Makes both folders. The upper one is the root of the overlay, so it gets what the folder of the host has.
+fn make(overlay: &Overlay, host: &Path, notes: Notes) -> Result<()> {
+    let Above::Layer { upper, work } = &overlay.above else { return Ok(()) };
+    if upper.is_dir() && work.is_dir() {
         return Ok(());
     }
-    std::fs::create_dir_all(&overlay.work).context(|| format!("make {:?}", overlay.work))?;
+    std::fs::create_dir_all(work).context(|| format!("make {work:?}"))?;
     // Under another name until it is whole: what is killed in between begins anew.
-    let next = overlay.upper.with_extension("next");
+    let next = upper.with_extension("next");
     match rustix::fs::mkdirat(CWD, &next, Mode::from(0o700)) {
         Ok(()) | Err(Errno::EXIST) => {}
         Err(errno) => return Err(errno).context(|| format!("make {next:?}")),
     }
-    copy_attributes(&overlay.lower, &next).context(|| format!("give {next:?} what {:?} has", overlay.lower))?;
-    rustix::fs::rename(&next, &overlay.upper).context(|| format!("rename {next:?}"))
+    copy_attributes(host, &next, notes).context(|| format!("give {next:?} what {host:?} has"))?;
+    rustix::fs::rename(&next, upper).context(|| format!("rename {next:?}"))
 }
 
-fn copy_attributes(from: &Path, to: &Path) -> Result<()> {
+/// An ordinary user gives what it can. Where the folder is another's, it is the caller's inside, who may write to it on
+/// the host as well.
+fn copy_attributes(from: &Path, to: &Path, notes: Notes) -> Result<()> {
     let open = |path: &Path| -> Result<OwnedFd> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| format!("open {path:?}"))
     };
     let (from, to) = (open(from)?, open(to)?);
     let found = rustix::fs::fstat(&from).context(|| "stat")?;
-    let (uid, gid) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
-    rustix::fs::fchown(&to, Some(uid), Some(gid)).context(|| "chown")?;
-    rustix::fs::fchmod(&to, Mode::from_raw_mode(found.st_mode & 0o7777)).context(|| "chmod")?;
+    let own = rustix::fs::fstat(&to).context(|| "stat")?;
+    let mut mode = found.st_mode & 0o7777;
+    if (found.st_uid, found.st_gid) != (own.st_uid, own.st_gid) {
+        match notes {
+            Notes::Trusted => {
+                let (uid, gid) = (Uid::from_raw(found.st_uid), Gid::from_raw(found.st_gid));
+                rustix::fs::fchown(&to, Some(uid), Some(gid)).context(|| "chown")?;
+            }
+            Notes::User => mode = mode & 0o1777 | 0o700,
+        }
+    }
+    rustix::fs::fchmod(&to, Mode::from_raw_mode(mode)).context(|| "chmod")?;
     for (name, value) in xattrs::of_host(from.as_fd(), c".")? {
         // An overlay would take its own for its own.
-        if xattrs::is_overlays(&name) {
+        if notes.has(&name) {
             continue;
         }
-        rustix::fs::fsetxattr(&to, name.as_c_str(), &value, XattrFlags::empty())
-            .context(|| format!("setxattr {name:?}"))?;
+        match rustix::fs::fsetxattr(&to, name.as_c_str(), &value, XattrFlags::empty()) {
+            // Labels, and lists that name others.
+            Err(Errno::PERM | Errno::OPNOTSUPP | Errno::INVAL) if notes == Notes::User => {}
+            other => other.context(|| format!("setxattr {name:?}"))?,
+        }
     }
     let time = |seconds: i64, nanoseconds: u64| Timespec { tv_sec: seconds, tv_nsec: nanoseconds as i64 };
     let times = Timestamps {

@@ -10,9 +10,10 @@ use rustix::io::Errno;
 use rustix::process::Pid;
 
 use super::plan::Network;
+use super::rights;
 use super::store::Box;
 use crate::container::Companion;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::net::{private, resolver};
 
@@ -45,6 +46,10 @@ pub(super) struct Prepared {
 pub(super) fn prepare(held: &Box, network: Network) -> Result<Prepared> {
     if network != Network::Private {
         return Ok(Prepared::default());
+    }
+    if rights::are_of_a_user() {
+        return Err(Error::new("--net private needs root: it takes a device and rules of the host's network")
+            .hint("run it with sudo, or with --net host or none"));
     }
     let text = std::fs::read_to_string(HOSTS_RESOLVER).unwrap_or_default();
     let named = resolver::servers(&text);

@@ -12,9 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Mode;
 use rustix::mount::{MountFlags, MountPropagationFlags};
 
-use super::Rules;
-use super::host::{HostMount, Treatment};
-use super::network;
+use super::{Rules, network, rights};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::plan::{Capabilities, Mount, MountKind, Overlay, Plan, capability, example, spec};
@@ -41,8 +39,8 @@ pub(super) struct Outline<'a> {
     pub(super) connection: &'a network::Prepared,
     /// Whether it gets a terminal of its own.
     pub(super) terminal: bool,
-    /// The host's mounts.
-    pub(super) mounts: &'a [HostMount],
+    /// Files and folders that are bound read-only.
+    pub(super) binds: Vec<PathBuf>,
     /// Where an overlay stands, with its layer; the first is `/`.
     pub(super) overlays: Vec<(PathBuf, Overlay)>,
     /// Folders that are empty inside.
@@ -70,6 +68,8 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     plan.reaper = true;
     plan.connected = outline.connection.connected;
     plan.process.capabilities = capabilities();
+    // setgroups(2) is forbidden to an ordinary user: the groups stay, also those that the namespace has no number for.
+    plan.process.keep_groups = rights::are_of_a_user();
     // In a user namespace of its own the program could mount what it likes, a cgroup hierarchy of root's among it.
     plan.sysctl.push(("user/max_user_namespaces".to_owned(), "0".to_owned()));
     let mut overlays = outline.overlays.into_iter();
@@ -78,9 +78,9 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     };
     plan.rootfs.overlay = Some(root);
     let overlays = overlays.map(|(path, overlay)| (path, MountKind::Overlay(overlay)));
-    let binds = outline.mounts.iter().filter(|mount| mount.treatment == Treatment::Bind).map(|mount| {
-        let kind = MountKind::Bind { source: mount.path.clone(), recursive: false };
-        (mount.path.clone(), kind)
+    let binds = outline.binds.into_iter().map(|path| {
+        let kind = MountKind::Bind { source: path.clone(), recursive: false };
+        (path, kind)
     });
     let through = outline.rules.write_through.iter().map(|path| {
         // With what is mounted below, since this is the host's own.
@@ -144,7 +144,10 @@ fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
             // A new sysfs would need rights over the host's network.
             mount.r#type = Some("none".to_owned());
             mount.source = Some("/sys".to_owned());
-            mount.options.push("bind".to_owned());
+            // An ordinary user cannot take it apart from what is mounted below.
+            let bind: &[&str] =
+                if rights::are_of_a_user() { &["rbind", "rro", "rnosuid", "rnodev"] } else { &["bind"] };
+            mount.options.extend(bind.iter().map(|option| (*option).to_owned()));
         }
     }
     let linux = &mut spec.linux;
@@ -188,7 +191,8 @@ fn process(outline: &Outline<'_>) -> Result<spec::Process> {
     };
     let cwd = std::env::current_dir().context(|| "look up the working folder")?;
     let cwd = cwd.to_str().ok_or_else(|| Error::new(format!("the working folder is not UTF-8: {cwd:?}")))?;
-    let groups = rustix::process::getgroups().context(|| "getgroups")?;
+    let groups =
+        if rights::are_of_a_user() { Vec::new() } else { rustix::process::getgroups().context(|| "getgroups")? };
     // There is no other way to ask; this process has one thread.
     let umask = rustix::process::umask(Mode::empty());
     rustix::process::umask(umask);
@@ -203,7 +207,8 @@ fn process(outline: &Outline<'_>) -> Result<spec::Process> {
         args: outline.command.iter().map(text).collect::<Result<_>>()?,
         env: environment(),
         cwd: cwd.to_owned(),
-        no_new_privileges: outline.rules.no_new_privileges,
+        // A setuid program gives an ordinary user nothing inside: root is none of the ids that the namespace knows.
+        no_new_privileges: outline.rules.no_new_privileges || rights::are_of_a_user(),
         ..spec::Process::default()
     })
 }
@@ -240,8 +245,11 @@ const WITHHELD: [&str; 15] = [
     "WAKE_ALARM",
 ];
 
-/// What the caller may do, but for what is withheld.
+/// What the caller may do, but for what is withheld. An ordinary user may do nothing that takes a capability.
 fn capabilities() -> Capabilities {
+    if rights::are_of_a_user() {
+        return Capabilities::default();
+    }
     let own = rustix::thread::capabilities(None).map_or(0, |own| own.permitted.bits());
     let withheld = WITHHELD.iter().filter_map(|name| capability::bit(name)).fold(0, |all, bit| all | bit);
     let (bounding, allowed) = (capability::ALL & !withheld, own & !withheld);

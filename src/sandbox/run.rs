@@ -4,9 +4,11 @@ use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
+use super::host::{HostMount, Treatment};
+use super::ordinary::{self, View};
 use super::plan::{self, Network, Outline};
 use super::store::{Box, Run, Store};
-use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, network, streams};
+use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, network, rights, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
 use crate::error::{Context, Error, Result};
@@ -50,7 +52,6 @@ pub struct Ended {
 pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     // First of all, since it may begin this program anew.
     entry::ensure_protected()?;
-    require_root()?;
     request.limits.check()?;
     let filter = request.seccomp.resolved()?;
     let rules = request.rules.resolved()?;
@@ -85,14 +86,14 @@ fn in_box(
     let engine = take_down(held)?;
     let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
     let mounts = host::mounts(&table);
-    let overlays = layers::overlays(held, &mounts)?;
+    let View { overlays, files: binds } = view(held, &mounts)?;
     let connection = network::prepare(held, request.network)?;
     let mut plan = plan::make(Outline {
         command: &request.command,
         network: request.network,
         connection: &connection,
         terminal,
-        mounts: &mounts,
+        binds,
         overlays,
         hidden: &[store.real_path()?],
         sockets,
@@ -138,12 +139,13 @@ pub(super) fn take_down(held: &Box) -> Result<container::Store> {
     Ok(engine)
 }
 
-fn require_root() -> Result<()> {
-    if rustix::process::geteuid().is_root() {
-        return Ok(());
+/// The host's files with the box's layers over them.
+fn view(held: &mut Box, mounts: &[HostMount]) -> Result<View> {
+    if rights::are_of_a_user() {
+        return ordinary::view(held, mounts);
     }
-    Err(Error::new("a sandbox needs root: an overlay of the whole host cannot be mounted by an ordinary user yet")
-        .hint("run it with sudo"))
+    let files = mounts.iter().filter(|mount| mount.treatment == Treatment::Bind).map(|mount| mount.path.clone());
+    Ok(View { overlays: layers::overlays(held, mounts)?, files: files.collect() })
 }
 
 /// A socket of the host, by its true path.

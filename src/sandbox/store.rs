@@ -12,8 +12,10 @@ use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::changes::xattrs::Notes;
+use super::layers::UPPER;
 use super::name::BoxName;
-use super::{disk, layers, remove, run, snapshots, text};
+use super::{disk, layers, remove, rights, run, snapshots, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -38,6 +40,9 @@ pub struct Record {
     pub unnamed: bool,
     /// One for each filesystem that it ever saw writable.
     pub(super) layers: Vec<Layer>,
+    /// Where overlayfs keeps its notes in them.
+    #[serde(default)]
+    pub(super) notes: Notes,
     /// When the run began whose changes have not been noted yet ([`super::base`]).
     #[serde(default)]
     pub(super) unsettled: Option<(i64, u32)>,
@@ -130,6 +135,7 @@ impl Store {
     /// # Errors
     /// Where it is in use, or cannot be made or read.
     pub fn hold_or_make(&self, name: Option<BoxName>) -> Result<Box> {
+        rights::enter()?;
         self.make_place()?;
         let unnamed = name.is_none();
         loop {
@@ -169,6 +175,7 @@ impl Store {
     /// # Errors
     /// Where there is none, or it is in use.
     pub fn hold(&self, name: &BoxName) -> Result<Box> {
+        rights::enter()?;
         let path = self.path.join(name.as_str());
         let missing = || {
             Error::new(format!("there is no box {name}"))
@@ -280,6 +287,7 @@ impl Record {
             created: crate::time::now_seconds(),
             unnamed,
             layers: Vec::new(),
+            notes: if rights::are_of_the_host() { Notes::Trusted } else { Notes::User },
             unsettled: None,
             runs: Vec::new(),
         }
@@ -310,6 +318,30 @@ impl Box {
     /// The folder of a layer, by its place in [`Record::layers`].
     pub(super) fn layer_folder(&self, place: usize) -> PathBuf {
         layers::folder(&self.path, place)
+    }
+
+    /// Whether a layer holds no change.
+    pub(super) fn is_unchanged(&self, place: usize) -> bool {
+        let entries = std::fs::read_dir(self.layer_folder(place).join(UPPER));
+        entries.map_or(true, |mut entries| entries.next().is_none())
+    }
+
+    /// Whether the host still has the folder that a layer stands for.
+    pub(super) fn has_host(&self, place: usize) -> bool {
+        self.record.layers[place].path.is_dir()
+    }
+
+    /// The folder of the host that a layer stands for; where it has gone, an empty one.
+    ///
+    /// # Errors
+    /// Where that cannot be made.
+    pub(super) fn host_folder(&self, place: usize) -> Result<PathBuf> {
+        if self.has_host(place) {
+            return Ok(self.record.layers[place].path.clone());
+        }
+        let nothing = self.path.join("nothing");
+        std::fs::create_dir_all(&nothing).context(|| format!("make {nothing:?}"))?;
+        Ok(nothing)
     }
 
     /// Replaces what is remembered, by one rename, and does not wait for the disk: it is on the path of every start.

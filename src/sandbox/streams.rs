@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom};
+use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
@@ -51,7 +51,7 @@ fn confine_one(
     if flags.contains(OFlags::PATH) {
         return Err(Error::new(format!("{name} is not open for reading or writing")));
     }
-    let tree = match Tree::open_fd(stream) {
+    let tree = match Tree::open_fd(stream).or_else(|errno| in_this_namespace(stream, &found).ok_or(errno)) {
         // A file of memory lies on no mount of ours, and no name leads to it: what is done to it, only who has it open sees.
         Err(Errno::INVAL) if found.st_nlink == 0 => return Ok(()),
         other => other,
@@ -70,6 +70,16 @@ fn confine_one(
         rustix::fs::seek(&again, SeekFrom::Start(place)).context(what)?;
     }
     replace(again).context(what)
+}
+
+/// The same file by its name: an ordinary user has a mount namespace of its own by now, and the stream is of the one before.
+fn in_this_namespace(stream: BorrowedFd<'_>, found: &Stat) -> Option<Tree> {
+    let path = std::fs::read_link(format!("/proc/self/fd/{}", stream.as_raw_fd())).ok()?;
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let again = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?;
+    let same = rustix::fs::fstat(&again).ok()?;
+    let is_same = (same.st_dev, same.st_ino) == (found.st_dev, found.st_ino);
+    is_same.then(|| Tree::open_fd(&again).ok())?
 }
 
 fn kind_name(kind: FileType) -> &'static str {

@@ -27,14 +27,18 @@ pub(super) fn open_root(path: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| format!("open {path:?}"))
 }
 
-/// A view of a folder through which nothing can be changed, without what is mounted below.
+/// A view of a folder through which nothing can be changed, access times neither. What is mounted below is not part of it, or
+/// not entered: an ordinary user's namespace has to keep the host's mounts together.
 ///
 /// # Errors
 /// Where it is missing, or the right to mount is.
 pub(super) fn still(path: &Path) -> Result<OwnedFd> {
-    let tree = Tree::open(path, false).context(|| format!("open {path:?}"))?;
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOATIME;
-    let attributes = Attributes { set, clear: libc::MOUNT_ATTR__ATIME, propagation: 0 };
+    let tree = match Tree::open(path, false) {
+        Err(Errno::INVAL) => Tree::open(path, true),
+        other => other,
+    };
+    let tree = tree.context(|| format!("open {path:?}"))?;
+    let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV, ..Attributes::default() };
     set_attributes(&tree, false, attributes).context(|| format!("make a read-only view of {path:?}"))?;
     Ok(tree.into_fd())
 }

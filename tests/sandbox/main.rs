@@ -21,8 +21,9 @@
 //! | `export.rs` | `export`, read by tar, Python and `myrt image` |
 //! | `prune.rs` | `prune`: what goes and what stays |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
+//! | `rootless.rs` | the same as an ordinary user |
 //!
-//! All need root.
+//! All but the last need root; run by root, that one becomes the user `myrt-test`.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod boxes;
@@ -41,6 +42,7 @@ mod place;
 mod power;
 mod profiles;
 mod prune;
+mod rootless;
 mod rules;
 mod run;
 mod snapshots;

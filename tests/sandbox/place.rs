@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use crate::util::command::copy_executable;
+use crate::util::user::Ordinary;
 use crate::util::{TestCommand, Value, runtime};
 
 /// Prints everything about the folder in which it runs; with `true`, inode numbers and times of change as well.
@@ -23,6 +25,10 @@ for folder, folders, files in sorted(os.walk(b'.')):
 /// Where a test happens.
 pub struct Place {
     top: PathBuf,
+    /// The program, where the one who runs it can reach it.
+    myrt: String,
+    /// Who runs it.
+    pub user: Option<Ordinary>,
 }
 
 impl Place {
@@ -32,7 +38,48 @@ impl Place {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let top = std::env::temp_dir().join(format!("myrt-sandbox-{}-{number}", std::process::id()));
         std::fs::create_dir_all(top.join("host")).unwrap();
-        Self { top }
+        Self { top, myrt: runtime(), user: None }
+    }
+
+    /// One of an ordinary user, whose are the folders; where user namespaces are not for such ones, the test says so.
+    pub fn ordinary() -> Option<Self> {
+        let user = Ordinary::get();
+        let probe = TestCommand::new(user.prefix.iter()).args(["unshare", "--user", "true"]).run();
+        if probe.exit_code() != 0 {
+            println!("not run: this host lets no ordinary user make a user namespace");
+            return None;
+        }
+        let mut place = Self::new();
+        let programs = place.top.join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        for program in ["myrt", "myrt-sandbox"] {
+            copy_executable(&Path::new(&runtime()).with_file_name(program), &programs.join(program));
+        }
+        std::fs::create_dir(place.home()).unwrap();
+        for folder in [&place.top, &place.host(), &place.home()] {
+            std::os::unix::fs::chown(folder, Some(user.uid), Some(user.gid)).unwrap();
+        }
+        place.myrt = programs.join("myrt").display().to_string();
+        place.user = Some(user);
+        Some(place)
+    }
+
+    /// The program.
+    pub fn myrt(&self) -> &str {
+        &self.myrt
+    }
+
+    /// The home of an ordinary user.
+    pub fn home(&self) -> PathBuf {
+        self.top.join("home")
+    }
+
+    /// A command of whoever runs the boxes.
+    pub fn by_caller(&self, command: TestCommand) -> TestCommand {
+        match &self.user {
+            Some(user) => command.env("HOME", self.home().display()).by(&user.prefix),
+            None => command,
+        }
     }
 
     /// The folder of the host.
@@ -52,10 +99,13 @@ impl Place {
 
     /// `myrt sandbox WORDS…` in this store, in the host's folder.
     pub fn sandbox<S: ToString>(&self, command: &str, words: impl IntoIterator<Item = S>) -> TestCommand {
-        let store = self.store().to_str().unwrap().to_owned();
-        TestCommand::new([runtime(), "sandbox".into(), command.into(), "--store".into(), store])
-            .args(words)
-            .cwd(self.host())
+        self.by_caller(TestCommand::new(self.words(command, words)).cwd(self.host()))
+    }
+
+    /// The words of that, for another user to say.
+    pub fn words<S: ToString>(&self, command: &str, words: impl IntoIterator<Item = S>) -> Vec<String> {
+        let ours = [&self.myrt, "sandbox", command, "--store", self.store().to_str().unwrap()].map(str::to_owned);
+        ours.into_iter().chain(words.into_iter().map(|word| word.to_string())).collect()
     }
 
     /// A shell script in the box `b`.
@@ -100,7 +150,8 @@ impl Place {
     /// The same command in the box `b`.
     pub fn wrap(&self, command: TestCommand) -> TestCommand {
         let store = self.store().to_str().unwrap().to_owned();
-        command.by([runtime(), "sandbox".into(), "run".into(), "--store".into(), store, "--name".into(), "b".into()])
+        let words = ["sandbox", "run", "--store", &store, "--name", "b"];
+        self.by_caller(command.by([self.myrt.as_str()].iter().chain(&words)))
     }
 
     fn shown(&self, all: bool) -> String {

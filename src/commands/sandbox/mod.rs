@@ -44,7 +44,8 @@ Commands:
 
 `myrt sandbox COMMAND --help` tells more.
 
-Example:
+Examples:
+  myrt sandbox shell
   sudo myrt sandbox run --name try --net host apt-get install -y hello
   sudo myrt sandbox diff try && sudo myrt sandbox discard try",
     flags: &[],

@@ -47,7 +47,7 @@ crate::args! {
         write_through: Vec<PathBuf> = "--write-through PATH",
         /// Put an empty folder here that is forgotten at the end
         tmpfs: Vec<PathBuf> = "--tmpfs PATH",
-        /// Let setuid programs and file capabilities give nothing
+        /// Let setuid programs and file capabilities give nothing, as is always so for an ordinary user
         no_new_privileges: bool = "--no-new-privileges",
         /// Most memory, swapped out or not, such as 512m
         memory: Option<Size> = "--memory SIZE",
@@ -58,7 +58,7 @@ crate::args! {
         /// Which system calls are left: default, unconfined for all, or those of a file (JSON, as linux.seccomp
         /// of a config.json)
         seccomp: Option<Seccomp> = "--seccomp FILE",
-        /// Where boxes are kept (default: /var/lib/myrt/sandbox)
+        /// Where boxes are kept (default: /var/lib/myrt/sandbox; an ordinary user's: ~/.local/share/myrt/sandbox)
         store: Option<PathBuf> = "--store DIR",
     }
 }
@@ -73,7 +73,7 @@ pub const COMMAND: Command = Command {
 The program sees the host's files as they are and may change all of them: the changes are the
 box's, the host keeps its own. It runs as the caller, in the caller's folder, with the caller's
 environment; processes, network and sockets of the host are out of its reach. All of its
-processes end with it.
+processes end with it. An ordinary user's program may change what that user may on the host.
 
 With --net private the program connects to what the host's default routes lead to, over IPv4. The
 host's own services stay out of its reach, as do networks behind the host.
@@ -95,7 +95,7 @@ The exit code is the program's own, or 128+n after signal n; 127 if there is no 
 if it cannot be executed, 125 if the box cannot be made.
 
 Examples:
-  sudo myrt sandbox run ./unknown-script.sh
+  myrt sandbox run ./unknown-script.sh
   sudo myrt sandbox run --name try --net host apt-get install -y hello",
     flags: Args::FLAGS,
     run,

@@ -14,7 +14,7 @@ pub const COMMAND: Command = Command {
 The same as `myrt sandbox run $SHELL`, or /bin/sh where SHELL is not set.
 
 Example:
-  sudo myrt sandbox shell --name try",
+  myrt sandbox shell --name try",
     flags: Args::FLAGS,
     run,
 };

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
-use super::xattrs::{self, Xattrs};
+use super::xattrs::{self, Notes, Xattrs};
 use super::{Aspect, Change, FileKind, Kind, Meta};
 use crate::bail;
 use crate::error::{Context, Result};
@@ -22,34 +22,45 @@ pub(super) struct File<'a> {
     pub(super) folder: BorrowedFd<'a>,
     pub(super) name: &'a CStr,
     pub(super) stat: Stat,
-    /// Whether it is a layer's, so that notes of overlayfs are none of its attributes.
-    layer: bool,
+    /// Of a layer's, where the notes of overlayfs are, which are none of its attributes.
+    notes: Option<Notes>,
 }
 
 impl<'a> File<'a> {
     /// Of a layer; `None` where there is none.
-    pub(super) fn find_in_layer(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Option<Self>> {
-        Self::find(folder, name, true)
+    pub(super) fn find_in_layer(notes: Notes, folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Option<Self>> {
+        Self::find(folder, name, Some(notes))
     }
 
     /// Of the host.
     pub(super) fn find_on_host(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Option<Self>> {
-        Self::find(folder, name, false)
+        Self::find(folder, name, None)
     }
 
-    fn find(folder: BorrowedFd<'a>, name: &'a CStr, layer: bool) -> Result<Option<Self>> {
+    fn find(folder: BorrowedFd<'a>, name: &'a CStr, notes: Option<Notes>) -> Result<Option<Self>> {
         let stat = tree::find(folder, name).context(|| format!("stat {name:?}"))?;
-        Ok(stat.map(|stat| Self { folder, name, stat, layer }))
+        Ok(stat.map(|stat| Self { folder, name, stat, notes }))
     }
 
     /// Of a layer, which is there.
-    pub(super) fn of_layer(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Self> {
-        Self::find_in_layer(folder, name)?.ok_or(Errno::NOENT).context(|| format!("stat {name:?}"))
+    pub(super) fn of_layer(notes: Notes, folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Self> {
+        Self::find_in_layer(notes, folder, name)?.ok_or(Errno::NOENT).context(|| format!("stat {name:?}"))
     }
 
     /// Of the host, which is there.
     pub(super) fn of_host(folder: BorrowedFd<'a>, name: &'a CStr) -> Result<Self> {
         Self::find_on_host(folder, name)?.ok_or(Errno::NOENT).context(|| format!("stat {name:?}"))
+    }
+
+    /// Whether it says that the host's is gone. No program inside can make either form.
+    pub(super) fn is_whiteout(&self) -> Result<bool> {
+        Ok(match (FileType::from_raw_mode(self.stat.st_mode), self.notes) {
+            (FileType::CharacterDevice, _) => self.stat.st_rdev == 0,
+            (FileType::RegularFile, Some(notes)) if self.stat.st_size == 0 => {
+                xattrs::is_whiteout(notes, self.folder, self.name)?
+            }
+            _ => false,
+        })
     }
 
     pub(super) fn is_folder(&self) -> bool {
@@ -96,9 +107,9 @@ impl<'a> File<'a> {
     }
 
     fn xattrs(&self) -> Result<Xattrs> {
-        match self.layer {
-            true => xattrs::of_layer(self.folder, self.name),
-            false => xattrs::of_host(self.folder, self.name),
+        match self.notes {
+            Some(notes) => xattrs::of_layer(notes, self.folder, self.name),
+            None => xattrs::of_host(self.folder, self.name),
         }
     }
 

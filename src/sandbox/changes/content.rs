@@ -48,8 +48,9 @@ impl Changes {
         let new = match change.after {
             None => Content::Nothing,
             Some(_) => {
-                let place = self.layer(change.layer)?.own(&change.path)?;
-                let file = File::of_layer(place.folder.as_fd(), &place.name)?;
+                let view = self.layer(change.layer)?;
+                let place = view.own(&change.path)?;
+                let file = File::of_layer(view.notes, place.folder.as_fd(), &place.name)?;
                 read(&file).context(|| format!("{:?} of the box", change.path))?
             }
         };

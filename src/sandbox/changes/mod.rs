@@ -184,7 +184,7 @@ impl Changes {
                 continue;
             }
             let what = || format!("the changes of {:?}", layer.path);
-            let view = View::open(&upper, &layer.path).context(what)?;
+            let view = View::open(&upper, held.record.notes, &held.host_folder(place)?, &layer.path).context(what)?;
             walk::layer(place, &view, &mut all).context(what)?;
             views.push(Some(view));
         }

@@ -96,7 +96,7 @@ impl Search<'_> {
         for place in self.came.iter().copied().filter(|place| self.kind(*place) != Some(FileKind::Folder)) {
             let (Some(view), change) = (self.changes.view(place), &self.changes.all[place]) else { continue };
             let own = view.own(&change.path)?;
-            if let Some(handle) = xattrs::origin(own.folder.as_fd(), &own.name)? {
+            if let Some(handle) = xattrs::origin(view.notes, own.folder.as_fd(), &own.name)? {
                 copies.entry((change.layer, handle)).or_default().push(place);
             }
         }
@@ -167,7 +167,7 @@ impl Search<'_> {
         };
         let (host, own) = (before.host(self.path(gone))?, after.own(self.path(came))?);
         let host = File::of_host(host.folder.as_fd(), &host.name)?;
-        compare::difference(&host, &File::of_layer(own.folder.as_fd(), &own.name)?)
+        compare::difference(&host, &File::of_layer(after.notes, own.folder.as_fd(), &own.name)?)
     }
 
     fn equal_trees(&self, gone: usize, came: usize) -> Result<bool> {
@@ -189,7 +189,7 @@ impl Search<'_> {
             for name in &names {
                 found_any = true;
                 let host = File::of_host(lower.as_fd(), name)?;
-                let own = File::of_layer(upper.as_fd(), name)?;
+                let own = File::of_layer(after.notes, upper.as_fd(), name)?;
                 let mut found = Difference::default();
                 if host.kind()? != own.kind()? {
                     return Ok(false);

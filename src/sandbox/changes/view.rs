@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use super::xattrs::Notes;
 use crate::error::Result;
 use crate::sandbox::tree::{Place, still};
 
@@ -11,6 +12,8 @@ use crate::sandbox::tree::{Place, still};
 pub(super) struct View {
     /// What the box has.
     pub(super) upper: OwnedFd,
+    /// Where overlayfs keeps its notes there.
+    pub(super) notes: Notes,
     /// What the host has.
     pub(super) lower: OwnedFd,
     /// Where it is mounted.
@@ -18,9 +21,9 @@ pub(super) struct View {
 }
 
 impl View {
-    /// Opens the layer `upper` of the filesystem that is mounted at `mount`.
-    pub(super) fn open(upper: &Path, mount: &Path) -> Result<Self> {
-        Ok(Self { upper: still(upper)?, lower: still(mount)?, mount: mount.to_owned() })
+    /// Opens the layer `upper` of what is mounted at `mount`; `host` is that, or stands for what has gone.
+    pub(super) fn open(upper: &Path, notes: Notes, host: &Path, mount: &Path) -> Result<Self> {
+        Ok(Self { upper: still(upper)?, notes, lower: still(host)?, mount: mount.to_owned() })
     }
 
     /// Where the layer has the file of this path.

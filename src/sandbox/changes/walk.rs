@@ -6,12 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Stat};
 use rustix::io::Errno;
 
 use super::compare::{self, File};
 use super::view::View;
-use super::{Change, Kind, xattrs};
+use super::xattrs::{self, Notes};
+use super::{Change, Kind};
 use crate::error::{Context, Result};
 use crate::sandbox::tree::{entries, open_folder};
 
@@ -80,17 +80,27 @@ impl Walk<'_> {
             }
         }
         let quiet = quiet && changes.len() == before;
-        let own = File::of_layer(upper.as_fd(), c".")?;
+        let own = File::of_layer(self.view.notes, upper.as_fd(), c".")?;
         let full = self.full(path);
         match &lower {
             Some(lower) => {
                 let host = File::of_host(lower.as_fd(), c".")?;
+                if path.as_os_str().is_empty() && self.is_anothers(&host, &own) {
+                    return Ok(());
+                }
                 changes.extend(compare::folders(full, &host, &own, quiet)?);
             }
             None if pending.below == (Below::Nothing { told: true }) => {}
             None => changes.push(compare::added(full, None, &own)?),
         }
         Ok(())
+    }
+
+    /// Whether a layer's root stands for a folder of somebody else, whose owner an ordinary user could not give it; then
+    /// what it has itself means nothing.
+    fn is_anothers(&self, host: &File<'_>, own: &File<'_>) -> bool {
+        let owner = |file: &File<'_>| (file.stat.st_uid, file.stat.st_gid);
+        self.view.notes == Notes::User && owner(host) != owner(own)
     }
 
     fn full(&self, path: &Path) -> PathBuf {
@@ -118,7 +128,7 @@ impl<'a> Found<'a> {
         upper: BorrowedFd<'a>,
         lower: Option<BorrowedFd<'a>>,
     ) -> Result<Self> {
-        let upper = File::find_in_layer(upper, name)?;
+        let upper = File::find_in_layer(walk.view.notes, upper, name)?;
         let lower = lower.map(|lower| File::find_on_host(lower, name)).transpose()?.flatten();
         Ok(Self { walk, folder, name, upper, lower })
     }
@@ -130,8 +140,9 @@ impl<'a> Found<'a> {
     /// Tells of the one path, and leaves a folder for later. Gives whether the folder around was modified by it, as far as
     /// can be told: a file may have been put in the place of another.
     fn look(&self, around: Below, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<bool> {
-        let Some(upper) = self.upper.as_ref().filter(|file| !is_whiteout(&file.stat)) else {
-            return self.deleted(changes).map(|()| true);
+        let upper = match &self.upper {
+            Some(upper) if !upper.is_whiteout()? => upper,
+            _ => return self.deleted(changes).map(|()| true),
         };
         let full = || self.walk.full(&self.path());
         let below = match &self.lower {
@@ -146,7 +157,8 @@ impl<'a> Found<'a> {
                 Below::Nothing { told: true }
             }
             Some(_) if upper.is_folder() => {
-                let covered = around == Below::Covered || xattrs::is_opaque(upper.folder, self.name)?;
+                let covered =
+                    around == Below::Covered || xattrs::is_opaque(self.walk.view.notes, upper.folder, self.name)?;
                 if covered { Below::Covered } else { Below::Merged }
             }
             Some(lower) => {
@@ -166,9 +178,4 @@ impl<'a> Found<'a> {
         }
         Ok(())
     }
-}
-
-/// overlayfs writes a deletion as a device 0:0, which no program inside can make.
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == 0
 }

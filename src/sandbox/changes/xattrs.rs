@@ -1,12 +1,14 @@
 //! Extended attributes, as a program inside sees them.
 //!
-//! overlayfs keeps notes of its own in `trusted.overlay.` attributes of a layer, hides them, and stores what a program
-//! calls so under `trusted.overlay.overlay.`. So nothing that a program writes can look like such a note.
+//! overlayfs keeps notes of its own in attributes of a layer that begin with `trusted.overlay.`, or with `user.overlay.`
+//! where an ordinary user made it ([`Notes`]), hides them, and stores what a program calls so under the same name with
+//! `overlay.` once more. So nothing that a program writes can look like such a note.
 
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
 use crate::sys::handle::FileHandle;
@@ -14,14 +16,46 @@ use crate::sys::handle::FileHandle;
 /// Names and values.
 pub type Xattrs = Vec<(CString, Vec<u8>)>;
 
-/// The notes of overlayfs.
-const OWN: &[u8] = b"trusted.overlay.";
-/// How it stores those of a program.
-const ESCAPED: &[u8] = b"trusted.overlay.overlay.";
+/// Where overlayfs keeps its notes in the layers of a box.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Notes {
+    /// In attributes that root of the first user namespace alone may read.
+    #[default]
+    Trusted,
+    /// In those that everybody may have: what an ordinary user mounts knows no others.
+    User,
+}
 
-/// Whether overlayfs would take the attribute for a note of its own.
-pub fn is_overlays(name: &CStr) -> bool {
-    name.to_bytes().starts_with(OWN)
+impl Notes {
+    /// How all of them begin.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Trusted => "trusted.overlay.",
+            Self::User => "user.overlay.",
+        }
+    }
+
+    /// Whether overlayfs would take the attribute for a note of its own.
+    pub fn has(self, name: &CStr) -> bool {
+        name.to_bytes().starts_with(self.prefix().as_bytes())
+    }
+
+    /// The name that a program inside sees; `None` for a note.
+    fn seen_inside(self, name: CString) -> Option<CString> {
+        let own = self.prefix().as_bytes();
+        match name.to_bytes().strip_prefix(own).map(|rest| rest.strip_prefix(b"overlay.")) {
+            None => Some(name),
+            Some(None) => None,
+            Some(Some(rest)) => CString::new([own, rest].concat()).ok(),
+        }
+    }
+
+    /// One of them, of a file that is there.
+    fn read(self, folder: BorrowedFd<'_>, file: &CStr, note: &str) -> Result<Option<Vec<u8>>, Errno> {
+        let name = CString::new(format!("{}{note}", self.prefix())).map_err(|_| Errno::INVAL)?;
+        value_at(&path(folder, file), &name)
+    }
 }
 
 /// Those of a file of the host, sorted. No link is followed; `name` is one component.
@@ -38,47 +72,50 @@ pub fn of_host(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
 ///
 /// # Errors
 /// Where they cannot be read.
-pub fn of_layer(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
-    let all = read(folder, name)?.into_iter().filter_map(|(name, value)| Some((seen_inside(name)?, value)));
+pub fn of_layer(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
+    let all = read(folder, name)?.into_iter().filter_map(|(name, value)| Some((notes.seen_inside(name)?, value)));
     let mut all: Xattrs = all.collect();
     all.sort_unstable();
     Ok(all)
-}
-
-fn seen_inside(name: CString) -> Option<CString> {
-    match name.to_bytes().strip_prefix(ESCAPED) {
-        Some(rest) => CString::new([OWN, rest].concat()).ok(),
-        None => (!is_overlays(&name)).then_some(name),
-    }
 }
 
 /// Whether a folder of a layer hides all that is below it in the host.
 ///
 /// # Errors
 /// Where that cannot be read.
-pub fn is_opaque(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
-    let value = value(folder, name, c"trusted.overlay.opaque").context(|| format!("read the note of {name:?}"))?;
+pub fn is_opaque(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    let value = notes.read(folder, name, "opaque").context(|| format!("read the note of {name:?}"))?;
     Ok(value.is_some_and(|value| value == b"y"))
+}
+
+/// Whether an empty file of a layer says that the host's is gone. The kernel itself writes a device for that; this is the
+/// form of those who may make none.
+///
+/// # Errors
+/// Where that cannot be read.
+pub fn is_whiteout(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    let value = notes.read(folder, name, "whiteout").context(|| format!("read the note of {name:?}"))?;
+    Ok(value.is_some())
 }
 
 /// Whether a file of a layer began as a copy of the host's: overlayfs notes of which.
 ///
 /// # Errors
 /// Where that cannot be read.
-pub fn is_copy(folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
-    Ok(note_of_origin(folder, name)?.is_some_and(|value| !value.is_empty()))
+pub fn is_copy(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<bool> {
+    Ok(note_of_origin(notes, folder, name)?.is_some_and(|value| !value.is_empty()))
 }
 
 /// Of which file of the host a layer's is a copy; `None` where it is none, or the host's filesystem has no handles.
 ///
 /// # Errors
 /// Where that cannot be read.
-pub fn origin(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<FileHandle>> {
-    Ok(note_of_origin(folder, name)?.as_deref().and_then(handle_in))
+pub fn origin(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<FileHandle>> {
+    Ok(note_of_origin(notes, folder, name)?.as_deref().and_then(handle_in))
 }
 
-fn note_of_origin(folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
-    let value = value(folder, name, c"trusted.overlay.origin").or_else(|errno| match errno {
+fn note_of_origin(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<Vec<u8>>> {
+    let value = notes.read(folder, name, "origin").or_else(|errno| match errno {
         Errno::NOENT => Ok(None),
         other => Err(other),
     });
@@ -125,10 +162,6 @@ fn read(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
     Ok(all)
 }
 
-fn value(folder: BorrowedFd<'_>, file: &CStr, name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
-    value_at(&path(folder, file), name)
-}
-
 /// `None`: there is none of that name.
 fn value_at(path: &[u8], name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
     let mut value = vec![0; 256];
@@ -154,10 +187,18 @@ mod tests {
 
     #[test]
     fn a_programs_own_attributes_are_told_from_notes() {
-        let seen = |name: &str| seen_inside(CString::new(name).unwrap()).map(|name| name.into_string().unwrap());
-        assert_eq!(seen("user.x").as_deref(), Some("user.x"));
-        assert_eq!(seen("trusted.overlay.opaque"), None);
-        assert_eq!(seen("trusted.overlay.overlay.opaque").as_deref(), Some("trusted.overlay.opaque"));
-        assert_eq!(seen("trusted.overlay.overlay.overlay.x").as_deref(), Some("trusted.overlay.overlay.x"));
+        let seen = |notes: Notes, name: &str| {
+            notes.seen_inside(CString::new(name).unwrap()).map(|name| name.into_string().unwrap())
+        };
+        for (notes, own, other) in [(Notes::Trusted, "trusted", "user"), (Notes::User, "user", "trusted")] {
+            assert_eq!(seen(notes, "user.x").as_deref(), Some("user.x"));
+            assert_eq!(seen(notes, &format!("{own}.overlay.opaque")), None);
+            let escaped = format!("{own}.overlay.overlay.opaque");
+            assert_eq!(seen(notes, &escaped), Some(format!("{own}.overlay.opaque")));
+            let twice = format!("{own}.overlay.overlay.overlay.x");
+            assert_eq!(seen(notes, &twice), Some(format!("{own}.overlay.overlay.x")));
+            let foreign = format!("{other}.overlay.opaque");
+            assert_eq!(seen(notes, &foreign), Some(foreign.clone()));
+        }
     }
 }

@@ -74,6 +74,11 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
     let mut selected = pattern::select(&changes, &patterns)?;
     pattern::with_folders(&changes, &mut selected);
+    if let Some(lost) = selected.iter().map(|place| &changes[*place]).find(|change| !held.has_host(change.layer)) {
+        let folder = &held.record.layers[lost.layer].path;
+        return Err(Error::new(format!("{:?} cannot be taken over: the host has no {folder:?} any more", lost.path))
+            .hint("make that folder, or name what else is to be taken over"));
+    }
     let roots = base::roots(held)?;
     let seen = Base::read(held)?;
     let mut conflicts = Vec::new();

@@ -89,7 +89,7 @@ fn host_attributes(root: &Root, path: &Path) -> Result<Attributes> {
 fn layer_attributes(root: &Root, path: &Path) -> Result<Attributes> {
     let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
     let place = Place::open(upper, path)?;
-    Attributes::read(place.folder.as_fd(), &place.name, Side::Layer)
+    Attributes::read(place.folder.as_fd(), &place.name, Side::Layer(root.notes))
 }
 
 /// A file, or a folder with all in it.
@@ -128,7 +128,7 @@ impl Folders<'_> {
         }
         let root = &self.roots[layer];
         let before = folder(Some(&root.host), path, Side::Host)?;
-        let own = folder(root.upper.as_ref(), path, Side::Layer)?;
+        let own = folder(root.upper.as_ref(), path, Side::Layer(root.notes))?;
         let later = |own: &Attributes| before.as_ref().is_none_or(|before| own.modified > before.modified);
         let after = own.filter(later).or_else(|| before.clone());
         self.all.insert(key, (before, after));

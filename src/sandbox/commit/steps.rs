@@ -107,7 +107,7 @@ impl Site<'_> {
             Act::Put => {
                 let root = &self.roots[step.layer];
                 let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
-                copy::put(&Place::open(upper, &step.path)?, Side::Layer, &place, &self.next)
+                copy::put(&Place::open(upper, &step.path)?, Side::Layer(root.notes), &place, &self.next)
             }
             Act::Link(first) => {
                 let first = self.host(&self.journal.steps[*first])?;
@@ -198,7 +198,11 @@ impl Site<'_> {
         let Some(place) = Place::find(&self.roots[folder.layer].host, &folder.path)? else { return Ok(()) };
         match place.stat()? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
-                times.give_times(place.folder.as_fd(), &place.name)
+                match times.give_times(place.folder.as_fd(), &place.name) {
+                    // Somebody else's, such as /tmp: an ordinary user may make files in it, not set its times.
+                    Err(error) if error.errno() == Some(Errno::PERM) => Ok(()),
+                    other => other,
+                }
             }
             _ => Ok(()),
         }

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FileType, Mode, OFlags, Stat};
 
 use self::tar::{Archive, Entry, Kind};
-use super::changes::xattrs;
+use super::changes::xattrs::{self, Notes};
 use super::layers::{self, UPPER};
 use super::store::Box;
 use super::tree::{self, Place};
@@ -41,7 +41,11 @@ pub fn export(held: &mut Box, out: impl Write) -> Result<u64> {
     for place in places {
         let (mount, upper) = (&held.record.layers[place].path, layers::folder(held.path(), place).join(UPPER));
         if upper.exists() {
-            let layer = Layer { root: tree::still(&upper)?, mount: mount.strip_prefix("/").unwrap_or(mount) };
+            let layer = Layer {
+                root: tree::still(&upper)?,
+                notes: held.record.notes,
+                mount: mount.strip_prefix("/").unwrap_or(mount),
+            };
             layer.write(&mut archive).context(|| format!("the changes of {mount:?}"))?;
         }
     }
@@ -51,6 +55,8 @@ pub fn export(held: &mut Box, out: impl Write) -> Result<u64> {
 /// The changes of one filesystem.
 struct Layer<'a> {
     root: OwnedFd,
+    /// Where overlayfs keeps its notes there.
+    notes: Notes,
     /// Where it is mounted, without the leading slash.
     mount: &'a Path,
 }
@@ -99,7 +105,7 @@ impl Layer<'_> {
             log::warn(format!("{} is a socket, which no archive can hold", text::shown(&full)));
             return Ok(false);
         }
-        let mut entry = Entry::of(&full, &stat, xattrs::of_layer(place.folder.as_fd(), &place.name)?);
+        let mut entry = Entry::of(&full, &stat, xattrs::of_layer(self.notes, place.folder.as_fd(), &place.name)?);
         let linked = kind != FileType::Directory && stat.st_nlink > 1;
         if let Some(first) = links.get(&stat.st_ino).filter(|_| linked) {
             entry.kind = Kind::Link(first.clone());
@@ -121,7 +127,7 @@ impl Layer<'_> {
         if kind != FileType::Directory {
             return Ok(false);
         }
-        if xattrs::is_opaque(place.folder.as_fd(), &place.name)? {
+        if xattrs::is_opaque(self.notes, place.folder.as_fd(), &place.name)? {
             archive.entry(&Entry::mark(&full.join(OsStr::from_bytes(OPAQUE))))?;
         }
         Ok(true)
