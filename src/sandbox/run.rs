@@ -86,7 +86,7 @@ fn in_box(
     let engine = take_down(held)?;
     let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
     let mounts = host::mounts(&table);
-    let View { overlays, files: binds } = view(held, &mounts)?;
+    let View { overlays, files: binds, skeleton } = view(held, &mounts)?;
     let connection = network::prepare(held, request.network)?;
     let mut plan = plan::make(Outline {
         command: &request.command,
@@ -117,6 +117,8 @@ fn in_box(
     let connect = network::Connection::new(held, &connection);
     let run = RunOptions { companion: Some(&connect), ..RunOptions::default() };
     let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
+    // The box may be removed from here on.
+    drop(skeleton);
     network::settle(held)?;
     let code = code.map_err(|error| request.limits.explain(error))?;
     if let Some(run) = held.record.runs.last_mut() {
@@ -145,7 +147,7 @@ fn view(held: &mut Box, mounts: &[HostMount]) -> Result<View> {
         return ordinary::view(held, mounts);
     }
     let files = mounts.iter().filter(|mount| mount.treatment == Treatment::Bind).map(|mount| mount.path.clone());
-    Ok(View { overlays: layers::overlays(held, mounts)?, files: files.collect() })
+    Ok(View { overlays: layers::overlays(held, mounts)?, files: files.collect(), skeleton: None })
 }
 
 /// A socket of the host, by its true path.

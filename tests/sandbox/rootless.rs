@@ -483,3 +483,22 @@ fn the_network_is_none_or_the_hosts() {
     run(&place, &["--net", "host"], script).ok().out_has(&host).err_has("the network is the host's");
     run(&place, &["--net", "private"], script).code(125).err_has("--net private needs root");
 }
+
+#[test]
+fn an_unnamed_box_is_kept_only_when_something_changed() {
+    let Some(place) = Place::ordinary() else { return };
+    place.sandbox("run", ["true"]).run().ok();
+    place.sandbox("run", ["no-such-program"]).run().code(127);
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
+    place.sandbox("run", ["sh", "-c", "echo >made; exit 3"]).run().code(3).err_has("1 added, kept in the box box-");
+    let name = place.sandbox("list", ["-q"]).run().ok().out().trim().to_owned();
+    place.sandbox("diff", [&name]).run().ok().out_has("/host/made  1 B\n1 added");
+}
+
+#[test]
+fn where_a_part_of_proc_is_hidden_the_run_is_refused() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    // As a container has it. What such a box would see is the host's processes, and by them the host's files.
+    let out = on_a_host_with(&place, "mount -t tmpfs t /proc/tty", "echo ran", "true");
+    out.code(125).out_lacks("ran").err_has("only where nothing of the caller's /proc is hidden");
+}

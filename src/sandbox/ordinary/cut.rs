@@ -80,8 +80,7 @@ impl Cutter<'_> {
             // Another user's FUSE.
             return forbid(here, 0);
         };
-        let access = |access| rustix::fs::accessat(CWD, path, access, AtFlags::empty()).is_ok();
-        if !access(Access::EXEC_OK) && !access(Access::READ_OK) {
+        if !may(path, Access::EXEC_OK) && !may(path, Access::READ_OK) {
             return forbid(here, found.st_mode);
         }
         let place = self.places.remove(path);
@@ -127,7 +126,7 @@ impl Cutter<'_> {
         Ok(())
     }
 
-    /// One entry; gives whether it is a file that is bound.
+    /// One entry; gives whether it is a file that the caller may write to, and that is bound.
     fn entry(&mut self, path: &Path, found: &Stat, at: &OwnedFd, name: &CStr, place: bool) -> Result<bool> {
         match FileType::from_raw_mode(found.st_mode) {
             FileType::Directory => {
@@ -151,9 +150,9 @@ impl Cutter<'_> {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let copy = rustix::fs::openat(at, name, flags, Mode::empty()).context(|| "make")?;
                 // One that cannot be read is there, and cannot be read.
-                if !self.fresh(path) && is_readable(path) && !self.copy(path, found, copy)? {
+                if !self.fresh(path) && may(path, Access::READ_OK) && !self.copy(path, found, copy)? {
                     self.cut.files.push(path.to_owned());
-                    return Ok(true);
+                    return Ok(may(path, Access::WRITE_OK));
                 }
             }
             // What is there, but leads nowhere.
@@ -187,8 +186,8 @@ impl Cutter<'_> {
     }
 }
 
-fn is_readable(path: &Path) -> bool {
-    rustix::fs::accessat(CWD, path, Access::READ_OK, AtFlags::empty()).is_ok()
+fn may(path: &Path, access: Access) -> bool {
+    rustix::fs::accessat(CWD, path, access, AtFlags::empty()).is_ok()
 }
 
 /// Nobody may look into it: the caller is its owner.

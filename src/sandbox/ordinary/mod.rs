@@ -12,7 +12,7 @@ mod places;
 
 use std::path::{Path, PathBuf};
 
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags};
 
 use self::cut::Cut;
 use super::host::{HostMount, Treatment};
@@ -31,6 +31,19 @@ pub(super) struct View {
     pub(super) overlays: Vec<(PathBuf, Overlay)>,
     /// Files that are bound read-only.
     pub(super) files: Vec<PathBuf>,
+    /// What has to stay until the overlays are made.
+    pub(super) skeleton: Option<Skeleton>,
+}
+
+/// The filesystem of a run in which the pieces of the root are put together. It is mounted in this process's mount
+/// namespace alone, and taken away before the box may be.
+pub(super) struct Skeleton(PathBuf);
+
+impl Drop for Skeleton {
+    fn drop(&mut self) {
+        // Whatever is still in use goes with the process.
+        let _ = rustix::mount::unmount(&self.0, UnmountFlags::DETACH);
+    }
 }
 
 /// Puts the view together, with the box's layers.
@@ -44,11 +57,11 @@ pub(super) fn view(held: &mut Box, mounts: &[HostMount]) -> Result<View> {
     for (_, lost) in lost {
         log::warn(format!("the box has changes of {lost:?}, but nothing can be written there now"));
     }
-    let skeleton = mount_skeleton(&held.path().join(SKELETON))?;
-    let Cut { pieces, files } = cut::cut(mounts, places, &skeleton.join("root"))?;
-    let nothing = || Above::Nothing { empty: skeleton.join("empty") };
+    let skeleton = Skeleton::mount(held.path().join(SKELETON))?;
+    let Cut { pieces, files } = cut::cut(mounts, places, &skeleton.0.join("root"))?;
+    let nothing = || Above::Nothing { empty: skeleton.0.join("empty") };
     let root = Overlay {
-        lower: skeleton.join("root"),
+        lower: skeleton.0.join("root"),
         above: nothing(),
         user_notes: true,
         attributes: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV,
@@ -77,19 +90,22 @@ pub(super) fn view(held: &mut Box, mounts: &[HostMount]) -> Result<View> {
     if held.record.layers.len() != before {
         held.save()?;
     }
-    Ok(View { overlays, files })
+    Ok(View { overlays, files, skeleton: Some(skeleton) })
 }
 
-/// The filesystem of this run, in this process's mount namespace alone: it goes with it.
-fn mount_skeleton(path: &Path) -> Result<PathBuf> {
-    let what = || format!("make {path:?}");
-    std::fs::create_dir_all(path).context(what)?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV;
-    rustix::mount::mount("tmpfs", path, "tmpfs", flags, Some(c"mode=700")).context(|| format!("mount on {path:?}"))?;
-    for name in ["root", "empty"] {
-        std::fs::create_dir(path.join(name)).context(what)?;
+impl Skeleton {
+    fn mount(path: PathBuf) -> Result<Self> {
+        let what = || format!("make {path:?}");
+        std::fs::create_dir_all(&path).context(what)?;
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        let mounted = rustix::mount::mount("tmpfs", &path, "tmpfs", flags, Some(c"mode=700"));
+        mounted.context(|| format!("mount on {path:?}"))?;
+        let mounted = Self(path);
+        for name in ["root", "empty"] {
+            std::fs::create_dir(mounted.0.join(name)).context(|| format!("make {name} in {:?}", mounted.0))?;
+        }
+        Ok(mounted)
     }
-    Ok(path.to_owned())
 }
 
 /// The mount that a path lies on.
