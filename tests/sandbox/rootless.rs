@@ -502,3 +502,35 @@ fn where_a_part_of_proc_is_hidden_the_run_is_refused() {
     let out = on_a_host_with(&place, "mount -t tmpfs t /proc/tty", "echo ran", "true");
     out.code(125).out_lacks("ran").err_has("only where nothing of the caller's /proc is hidden");
 }
+
+#[test]
+fn what_an_undo_could_not_bring_back_is_not_taken_over() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    let user = place.user.as_ref().unwrap();
+    let script =
+        "mkdir -p a/b/c/d; echo x >a/theirs; echo y >a/of-a-group; echo z >z; chown -R $1 a z; chown 0:0 a/theirs
+                  chgrp 4242 a/b/c/d a/of-a-group";
+    TestCommand::shell(script, [format!("{}:{}", user.uid, user.gid)]).cwd(place.host()).run().ok();
+    let before = place.content();
+    for (change, path) in [
+        ("rm a/theirs", "a/theirs"),
+        ("rm -r a/b", "a/b/c/d"),
+        ("cp -p a/of-a-group n; mv n a/of-a-group", "a/of-a-group"),
+    ] {
+        place.script(&format!("{change}; echo more >>z")).run().ok();
+        place
+            .sandbox("commit", ["b"])
+            .run()
+            .fails()
+            .err_has(&format!("/host/{path}"))
+            .err_has("an undo could not bring it back");
+        assert_eq!(place.content(), before);
+        place.sandbox("discard", ["b"]).run().ok();
+    }
+    // The caller's own file with another group comes back as it was.
+    place.script("rm a/of-a-group; echo more >>z").run().ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    assert!(!place.host().join("a/of-a-group").exists());
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!(place.content(), before);
+}

@@ -9,6 +9,7 @@ use rustix::fs::FileType;
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::sandbox::base::Root;
+use crate::sandbox::changes::xattrs::Notes;
 use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
 use crate::sandbox::copy::{Attributes, Side};
 use crate::sandbox::tree::{self, Place};
@@ -76,9 +77,26 @@ pub(super) fn journal(changes: &[&Change], roots: &[Root], whole: bool) -> Resul
         }
     }
     removals.append(&mut additions);
+    for step in &removals {
+        check_owner(step, &roots[step.layer])?;
+    }
     let folders = folders.all.into_iter().rev();
     let folders = folders.map(|((layer, path), (before, after))| Folder { layer, path, before, after }).collect();
     Ok(Journal { whole, steps: removals, folders })
+}
+
+/// Refuses what an ordinary user could do, but not take back: giving a file to others. A file of its own with another group
+/// is kept as it is, by another name; a folder, and a file that stays, would have to be given that group again.
+fn check_owner(step: &Step, root: &Root) -> Result<()> {
+    let Some(old) = step.old.as_ref().filter(|_| root.notes == Notes::User) else { return Ok(()) };
+    let stays = matches!(step.act, Act::Set(_)) || FileType::from_raw_mode(old.mode) == FileType::Directory;
+    let own = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    if old.uid == own.0 && (!stays || old.gid == own.1) {
+        return Ok(());
+    }
+    let path = root.mount.join(&step.path);
+    Err(Error::new(format!("{path:?} is of another user or group, and an undo could not bring it back so"))
+        .hint("change it on the host yourself, or name what else is to be taken over"))
 }
 
 fn host_attributes(root: &Root, path: &Path) -> Result<Attributes> {
