@@ -115,7 +115,7 @@ as_user() { # USER FOLDER COMMAND…
 }
 
 images() {
-    need_package python3 busybox-static util-linux uidmap umoci skopeo buildah runc docker-registry openssl
+    need_package python3 busybox-static util-linux uidmap umoci skopeo buildah runc docker-registry openssl mmdebstrap strace attr acl
     local program
     say "building the images' suite"
     as_builder cargo test --locked --test image --no-run

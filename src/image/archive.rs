@@ -18,6 +18,8 @@ use crate::error::{Context, Error, Result};
 
 /// An archive of an image has as many files as the image has layers and documents.
 const MOST: usize = 100_000;
+/// Bytes of all their names, which are kept in memory.
+const NAMES: usize = 16 << 20;
 /// A link in it leads to a file and not to another link, more than so often.
 const LINKS: usize = 8;
 
@@ -99,7 +101,7 @@ fn unnamed() -> Result<File> {
 /// Reads all headers; the content between them is skipped without being read.
 fn index(file: &Arc<File>) -> Result<HashMap<Vec<u8>, Place>> {
     let mut archive = Reader::new(BufReader::new(At { file: file.clone(), offset: 0, end: u64::MAX }));
-    let mut index = HashMap::new();
+    let (mut index, mut names) = (HashMap::new(), 0);
     while let Some(entry) = archive.next_entry()? {
         let Some(name) = name::clean(&entry.path)? else { continue };
         let place = match entry.kind {
@@ -119,8 +121,9 @@ fn index(file: &Arc<File>) -> Result<HashMap<Vec<u8>, Place>> {
             },
             _ => continue,
         };
-        if index.len() >= MOST {
-            bail!("more than {MOST} files in an image's archive");
+        names += entry.path.len();
+        if index.len() >= MOST || names > NAMES {
+            bail!("more than {MOST} files in an image's archive, or {NAMES} bytes of names");
         }
         index.insert(name.path(), place);
         archive.skip_data(|reader, count| {

@@ -1,7 +1,7 @@
 //! A bundle out of an image: `rootfs` and `config.json` in a folder.
 //!
-//! The files grow in a folder of another name, which becomes `rootfs` when the last digest was right; config.json comes
-//! last. What was killed half-way is no bundle, and the next attempt clears it away.
+//! The files grow in a folder of another name, which becomes `rootfs` when the last digest was right; config.json, written
+//! under another name before, comes last. What was killed half-way is no bundle, and the next attempt clears it away.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -12,13 +12,13 @@ use serde::Serialize;
 
 use super::convert::{Wishes, convert};
 use super::digest::Digest;
-use super::layer;
 use super::limits::{Budget, Limits};
 use super::pipeline::{self, Packed};
 use super::platform::Platform;
 use super::remove::remove;
 use super::source::{Opened, Source};
 use super::tree::Tree;
+use super::{durable, fresh, layer};
 use crate::error::{Context, Error, Result};
 use crate::plan::spec::Spec;
 
@@ -26,6 +26,19 @@ use crate::plan::spec::Spec;
 const PARTIAL: &str = ".rootfs.partial";
 const ROOTFS: &str = "rootfs";
 const CONFIG: &str = "config.json";
+/// What becomes config.json; where it stands beside a `rootfs`, somebody was killed between the last two steps.
+const PARTIAL_CONFIG: &str = ".config.json.partial";
+
+/// What has to be on disk before a bundle is said to be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lasting {
+    /// Nothing: it goes with its container.
+    Nothing,
+    /// What is in the bundle's own folder; its files are the store's.
+    Bundle,
+    /// All its files.
+    Files,
+}
 
 /// What was made.
 #[derive(Clone, Debug, Serialize)]
@@ -46,26 +59,34 @@ pub struct Made {
     pub left_out: Vec<String>,
 }
 
-/// Unpacks an image into a bundle. The caller's umask has to be 0.
+/// Unpacks an image into a bundle, which survives a power cut if `lasting` says so. The caller's umask has to be 0.
 ///
 /// # Errors
 /// Where the image is not there, lies, or is hostile; where the folder is a bundle already, or cannot be written. Then
 /// nothing is left.
-pub fn unpack(source: &Source, platform: &Platform, folder: &Path, limits: Limits, wishes: &Wishes) -> Result<Made> {
+pub fn unpack(
+    source: &Source,
+    platform: &Platform,
+    folder: &Path,
+    limits: Limits,
+    wishes: &Wishes,
+    lasting: Lasting,
+) -> Result<Made> {
     let Opened { image, files } = source.open(platform, &limits)?;
     let bundle = Bundle::begin(folder)?;
+    source.is_apart_from(folder)?;
     let budget = Budget::new(limits);
     let mut tree = Tree::open(&folder.join(PARTIAL), !wishes.maps.is_single())?;
-    for (index, layer) in image.layers.iter().enumerate() {
-        let what = || format!("layer {} of {} ({})", index + 1, image.layers.len(), layer.name);
-        let (size, input) = files.need(&layer.name).context(what)?;
-        let size = Some(layer.size.unwrap_or(size));
-        let packed = Packed { input, size, digest: layer.digest.as_ref(), diff_id: layer.diff_id.as_ref() };
-        let lowest = index == 0;
-        pipeline::unpack(packed, &budget, |archive| layer::apply(archive, &mut tree, lowest, &budget)).context(what)?;
-    }
+    let what = |index: usize| {
+        let name = image.layers.get(index).map_or("", |layer| &layer.name);
+        format!("layer {} of {} ({name})", index + 1, image.layers.len())
+    };
+    let open = |index: usize| Packed::of(&image.layers[index], &*files);
+    pipeline::unpack_in_order(image.layers.len(), &budget, open, what, |index, archive| {
+        layer::apply(archive, &mut tree, index == 0, &budget)
+    })?;
     let spec = convert(&image.config, tree.root(), wishes)?;
-    bundle.finish(&spec)?;
+    bundle.finish(&spec, lasting)?;
     Ok(Made {
         bundle: folder.to_owned(),
         manifest: image.manifest.as_ref().map(Digest::to_string),
@@ -111,27 +132,26 @@ impl Bundle {
     /// Where it is a bundle already, or cannot be made.
     pub(super) fn begin(path: &Path) -> Result<Self> {
         // Not open to others: an image's setuid programs with their holes would be theirs to use.
-        let own = match rustix::fs::mkdir(path, Mode::from_raw_mode(0o700)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(errno) => return Err(errno).context(|| format!("make the bundle's folder {path:?}")),
-        };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = rustix::fs::open(path, flags, Mode::empty()).context(|| format!("open {path:?}"))?;
+        let (folder, own) = fresh::ensure(path, 0o700).context(|| "the bundle's folder")?;
         rustix::fs::flock(&folder, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
             Errno::WOULDBLOCK => Error::new(format!("{path:?}: another one is making a bundle in it")),
             errno => Error::call(format!("lock {path:?}"), errno),
         })?;
+        let has = |name: &str| rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
+        let left_behind = has(PARTIAL_CONFIG) && !has(CONFIG) && !has(PARTIAL);
         for name in [CONFIG, ROOTFS, Self::UPPER, Self::WORK] {
-            if rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
+            if has(name) && !left_behind {
                 return Err(Error::new(format!("{path:?}: there is a {name} in it already"))
                     .hint("remove it first, or choose another folder"));
             }
         }
         let bundle = Self { path: path.to_owned(), folder, own, finished: false };
-        remove(&bundle.folder, PARTIAL.as_bytes()).context(|| "what an earlier attempt has left")?;
-        rustix::fs::mkdirat(&bundle.folder, PARTIAL, Mode::from_raw_mode(0o755))
-            .context(|| format!("make {:?}", path.join(PARTIAL)))?;
+        let remains: &[&str] = if left_behind { &[ROOTFS, Self::UPPER, Self::WORK] } else { &[] };
+        // The mark goes last.
+        for name in remains.iter().chain(&[PARTIAL, PARTIAL_CONFIG]) {
+            remove(&bundle.folder, name.as_bytes()).context(|| "what an earlier attempt has left")?;
+        }
+        bundle.make(PARTIAL)?;
         Ok(bundle)
     }
 
@@ -140,28 +160,41 @@ impl Bundle {
     /// # Errors
     /// Where they cannot be made.
     pub(super) fn make_upper(&self) -> Result<()> {
-        for name in [Self::UPPER, Self::WORK] {
-            rustix::fs::mkdirat(&self.folder, name, Mode::from_raw_mode(0o755))
-                .context(|| format!("make {:?}", self.path.join(name)))?;
-        }
-        Ok(())
+        [Self::UPPER, Self::WORK].into_iter().try_for_each(|name| self.make(name))
     }
 
-    /// Gives the root filesystem its name and writes config.json.
+    fn make(&self, name: &str) -> Result<()> {
+        let made = fresh::make(&self.folder, Path::new(name), 0o755).context(|| self.path.display().to_string())?;
+        if made.1 { Ok(()) } else { Err(Error::call(format!("make {:?}", self.path.join(name)), Errno::EXIST)) }
+    }
+
+    /// Gives the root filesystem its name, then config.json.
     ///
     /// # Errors
     /// Where either fails.
-    pub(super) fn finish(mut self, spec: &Spec) -> Result<()> {
+    pub(super) fn finish(mut self, spec: &Spec, lasting: Lasting) -> Result<()> {
         let text = serde_json::to_string_pretty(spec).map_err(|error| Error::new(format!("write JSON: {error}")))?;
         let path = |name: &str| self.path.join(name);
-        rustix::fs::renameat(&self.folder, PARTIAL, &self.folder, ROOTFS)
-            .context(|| format!("make {:?}", path(ROOTFS)))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.folder, PARTIAL_CONFIG, flags, Mode::from_raw_mode(0o644));
+        let mut file = std::fs::File::from(file.context(|| format!("make {:?}", path(PARTIAL_CONFIG)))?);
+        std::io::Write::write_all(&mut file, (text + "\n").as_bytes())
+            .context(|| format!("write {:?}", path(PARTIAL_CONFIG)))?;
+        match lasting {
+            Lasting::Nothing => {}
+            Lasting::Bundle => file.sync_all().context(|| "write config.json to the disk")?,
+            Lasting::Files => durable::all(&self.folder)?,
+        }
+        for (from, to) in [(PARTIAL, ROOTFS), (PARTIAL_CONFIG, CONFIG)] {
+            rustix::fs::renameat(&self.folder, from, &self.folder, to).context(|| format!("make {:?}", path(to)))?;
+        }
         self.finished = true;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(&self.folder, CONFIG, flags, Mode::from_raw_mode(0o644));
-        let file = file.context(|| format!("make {:?}", path(CONFIG)))?;
-        std::io::Write::write_all(&mut std::fs::File::from(file), (text + "\n").as_bytes())
-            .context(|| format!("write {:?}", path(CONFIG)))
+        if lasting == Lasting::Nothing {
+            return Ok(());
+        }
+        rustix::fs::fsync(&self.folder).context(|| format!("write the folder {:?} to the disk", self.path))?;
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if self.own { durable::names(parent.unwrap_or(Path::new("."))) } else { Ok(()) }
     }
 }
 
@@ -170,7 +203,7 @@ impl Drop for Bundle {
         if self.finished {
             return;
         }
-        for name in [PARTIAL, Self::UPPER, Self::WORK] {
+        for name in [PARTIAL, PARTIAL_CONFIG, Self::UPPER, Self::WORK] {
             let _ = remove(&self.folder, name.as_bytes());
         }
         if self.own {

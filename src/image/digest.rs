@@ -51,6 +51,22 @@ impl Digest {
         hasher.finish()
     }
 
+    /// The SHA-256 of all that is read.
+    ///
+    /// # Errors
+    /// Where reading fails.
+    pub fn of_all(mut input: impl Read) -> Result<Self> {
+        let (mut hasher, mut buffer) = (Hasher(State::Sha256(Sha256::new())), vec![0; 256 << 10]);
+        loop {
+            match input.read(&mut buffer) {
+                Ok(0) => return Ok(hasher.finish()),
+                Ok(count) => hasher.update(&buffer[..count]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => bail!("{error}"),
+            }
+        }
+    }
+
     /// The algorithm's name, which is a folder of a layout.
     pub fn algorithm(&self) -> &'static str {
         ALGORITHMS.iter().find(|(known, ..)| *known == self.algorithm).map_or("", |(_, name, _)| name)

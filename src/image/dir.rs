@@ -1,24 +1,28 @@
-//! skopeo's `dir:`: a manifest, and the blobs beside it, named by the digits of their digests.
+//! skopeo's `dir:`: a manifest, and the blobs beside it, named by the digits of their digests. A folder that is not of this
+//! form is a root filesystem (`rootfs.rs`).
+
+use std::path::Path;
 
 use super::digest::Digest;
 use super::document::{self, Image, LARGEST};
 use super::files::Files;
 use super::platform::Platform;
 use super::spec::Descriptor;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// The manifest's file.
 pub const MANIFEST: &str = "manifest.json";
 
+/// Whether a folder is of this form.
+pub fn is_one(folder: &Path) -> bool {
+    [MANIFEST, "version"].iter().all(|name| folder.join(name).is_file())
+}
+
 /// The image in the folder.
 ///
 /// # Errors
-/// Where there is none, or a document is broken.
+/// Where a document is missing or broken.
 pub fn image(files: &dyn Files, platform: &Platform) -> Result<Image> {
-    if files.open(MANIFEST)?.is_none() || files.open("version")?.is_none() {
-        return Err(Error::new(format!("{}: there is no {MANIFEST} and version in it", files.place()))
-            .hint("dir: is a folder that `skopeo copy … dir:DIR` has made"));
-    }
     let content = files.document(MANIFEST, LARGEST, None)?;
     let start = Descriptor {
         media_type: String::new(),

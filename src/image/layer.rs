@@ -31,6 +31,7 @@ pub fn apply(archive: impl BufRead, tree: &mut Tree, lowest: bool, budget: &Budg
         budget.entry()?;
         budget.file(entry.size).context(what)?;
         one(&mut archive, &entry, tree, brought.as_mut()).context(what)?;
+        budget.folders(tree.implied())?;
     }
     tree.set_times()
 }
@@ -56,6 +57,7 @@ pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> R
                 _ => error,
             })?,
         }
+        budget.folders(tree.implied())?;
     }
     // After all entries: what a layer brings is never hidden by its own marks, in whatever order they stand.
     for mark in marks {
@@ -64,6 +66,7 @@ pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> R
             Meaning::Opaque(folder) => tree.make_opaque(&folder)?,
             _ => {}
         }
+        budget.folders(tree.implied())?;
     }
     tree.set_times()
 }
@@ -74,6 +77,7 @@ fn one(
     tree: &mut Tree,
     brought: Option<&mut Brought>,
 ) -> Result<()> {
+    tree.settle()?;
     match meaning(&entry.path)? {
         Meaning::Root => tree.dress_root(entry),
         Meaning::Nothing => Ok(()),

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 pub struct Limits {
     /// Bytes: of the unpacked archives, and of the files in them with their holes.
     pub bytes: u64,
-    /// Entries of archives.
+    /// Entries of archives, and folders that have none.
     pub entries: u64,
 }
 
@@ -62,6 +62,14 @@ impl Budget {
         }
         Err(Error::new(format!("the image has more than {} files", self.limits.entries))
             .hint("if that is meant, raise --max-entries"))
+    }
+
+    /// Counts folders that were made without an entry of their own.
+    ///
+    /// # Errors
+    /// Beyond the limit.
+    pub fn folders(&self, count: u64) -> Result<()> {
+        (0..count).try_for_each(|_| self.entry())
     }
 
     /// How many entries were counted.

@@ -1,6 +1,6 @@
 //! Images: from where they are to a bundle that the engine runs.
 //!
-//! `source → {layout, docker, dir, registry} → {files, archive} → document → pipeline → {tar, layer} → tree → convert → {bundle, store}`. It knows nothing of containers
+//! `source → {layout, docker, dir, rootfs, registry} → {files, archive} → document → pipeline → {tar, layer} → tree → convert → {bundle, store}`. It knows nothing of containers
 //! that run. It lives in a program of its own, `myrt-image`, which `myrt image` becomes: its codecs would cost each start of
 //! a container memory and page faults. Unlike the engine it has threads.
 //!
@@ -15,7 +15,9 @@ mod digest;
 mod dir;
 mod docker;
 mod document;
+mod durable;
 mod files;
+mod fresh;
 mod layer;
 mod layout;
 pub mod limits;
@@ -26,6 +28,7 @@ pub mod platform;
 pub mod progress;
 pub mod registry;
 mod remove;
+mod rootfs;
 pub mod rootless;
 pub mod source;
 mod spec;

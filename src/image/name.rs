@@ -4,7 +4,7 @@ use crate::bail;
 use crate::error::Result;
 
 /// What begins the name of a mark.
-const MARK: &[u8] = b".wh.";
+pub const MARK: &[u8] = b".wh.";
 
 /// Where an entry goes: no part is empty, `.` or `..`, and there is no zero byte.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,16 +1,20 @@
 //! A packed layer on its way to whoever reads its archive: one thread reads, checks and unpacks, one computes the digest of
 //! what came out, and the caller works on it meanwhile.
 //!
-//! The three share a fixed number of buffers, so that memory stays the same whatever the layer's size.
+//! The three share a fixed number of buffers, so that memory stays the same whatever the layer's size. Of several layers that
+//! are needed in their order the next ones are unpacked meanwhile, each by threads and with buffers of its own.
 
+use std::collections::VecDeque;
 use std::io::{self, BufRead, Read};
 use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use super::compression::Decoder;
 use super::digest::{Digest, Verified};
+use super::document::Layer;
+use super::files::Files;
 use super::limits::Budget;
 use crate::bail;
 use crate::error::{Context, Error, Result};
@@ -18,6 +22,8 @@ use crate::error::{Context, Error, Result};
 /// The size of a buffer, and how many there are.
 const BUFFER: usize = 256 << 10;
 const BUFFERS: usize = 16;
+/// How many streams are under way at once, at most: each has its own buffers.
+const AHEAD: usize = 4;
 
 /// A packed stream and what is known of it.
 pub struct Packed<'a> {
@@ -31,42 +37,95 @@ pub struct Packed<'a> {
     pub diff_id: Option<&'a Digest>,
 }
 
+impl<'a> Packed<'a> {
+    /// A layer that is in these files.
+    ///
+    /// # Errors
+    /// Where it is missing.
+    pub fn of(layer: &'a Layer, files: &'a dyn Files) -> Result<Self> {
+        let (size, input) = files.need(&layer.name)?;
+        // What is written while it is read has no size before.
+        let size = layer.size.or(Some(size)).filter(|size| *size > 0);
+        Ok(Self { input, size, digest: layer.digest.as_ref(), diff_id: layer.diff_id.as_ref() })
+    }
+}
+
 /// Unpacks a stream while `work` reads it. What `work` leaves is unpacked and checked all the same.
 ///
 /// # Errors
 /// The first that happened to the stream, a digest or size that differs included; else that of `work`.
 pub fn unpack<T>(packed: Packed<'_>, budget: &Budget, work: impl FnOnce(&mut Stream) -> Result<T>) -> Result<T> {
-    let (home, pool) = channel();
-    for _ in 0..BUFFERS {
-        let _ = home.send(Vec::new());
-    }
-    let (to_work, from_decoder) = channel();
-    let (to_hasher, for_hasher) = channel();
-    let diff_id = packed.diff_id;
+    thread::scope(|scope| Flow::start(scope, packed, budget)?.finish(work))
+}
+
+/// The same for several streams, one after the other in this order; those that follow are read, checked and unpacked ahead,
+/// as far as their buffers reach. `open` gives a stream when it begins, `what` what an error
+/// says of it.
+///
+/// # Errors
+/// As [`unpack`]: that of the first stream with one.
+pub fn unpack_in_order<'a>(
+    count: usize,
+    budget: &Budget,
+    open: impl Fn(usize) -> Result<Packed<'a>>,
+    what: impl Fn(usize) -> String,
+    mut work: impl FnMut(usize, &mut Stream) -> Result<()>,
+) -> Result<()> {
+    let ahead = thread::available_parallelism().map_or(1, usize::from).clamp(2, AHEAD);
     thread::scope(|scope| {
+        let mut flows = VecDeque::new();
+        let mut next = 0..count;
+        for index in 0..count {
+            // A failure of a later one is told when it is its turn.
+            flows.extend(next.by_ref().take(ahead - flows.len()).map(|index| Flow::start(scope, open(index)?, budget)));
+            let flow = flows.pop_front().unwrap_or_else(|| Err(Error::new("no stream")));
+            flow.and_then(|flow| flow.finish(|stream| work(index, stream))).context(|| what(index))?;
+        }
+        Ok(())
+    })
+}
+
+/// A stream and the two threads behind it. Dropped before its end, it stops them.
+struct Flow<'scope> {
+    stream: Stream,
+    threads: [ScopedJoinHandle<'scope, Result<()>>; 2],
+}
+
+impl<'scope> Flow<'scope> {
+    fn start<'a: 'scope>(scope: &'scope Scope<'scope, '_>, packed: Packed<'a>, budget: &'scope Budget) -> Result<Self> {
+        let (home, pool) = channel();
+        for _ in 0..BUFFERS {
+            let _ = home.send(Vec::new());
+        }
+        let (to_work, chunks) = channel();
+        let (to_hasher, for_hasher) = channel();
+        let diff_id = packed.diff_id;
+        let hasher = thread::Builder::new().name("digest".to_owned());
+        let hasher = hasher.spawn_scoped(scope, move || diff_id.map_or(Ok(()), |wanted| hash(&for_hasher, wanted)));
+        let hasher = hasher.context(|| "start a thread")?;
         let decoder = thread::Builder::new().name("unpack".to_owned()).spawn_scoped(scope, move || {
             let outputs = [Some(to_work), diff_id.map(|_| to_hasher)];
             decode(packed, budget, &pool, &home, &outputs)
         });
-        let decoder = decoder.context(|| "start a thread")?;
-        let hasher = thread::Builder::new().name("digest".to_owned());
-        let hasher = hasher.spawn_scoped(scope, move || diff_id.map_or(Ok(()), |wanted| hash(&for_hasher, wanted)));
-        let hasher = hasher.context(|| "start a thread")?;
-        let mut stream = Stream { chunks: from_decoder, current: None, used: 0 };
-        let result = work(&mut stream);
+        let threads = [decoder.context(|| "start a thread")?, hasher];
+        Ok(Self { stream: Stream { chunks, current: None, used: 0 }, threads })
+    }
+
+    fn finish<T>(mut self, work: impl FnOnce(&mut Stream) -> Result<T>) -> Result<T> {
+        let result = work(&mut self.stream);
         if result.is_ok() {
             // The digests are of the whole stream.
-            while stream.next_chunk() {}
+            while self.stream.next_chunk() {}
         }
-        drop(stream);
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
+        drop(self.stream);
+        let join = |thread: ScopedJoinHandle<'_, Result<()>>| {
             thread.join().unwrap_or_else(|_| Err(Error::new("a thread that unpacks has failed")))
         };
-        let (decoded, hashed) = (join(decoder), join(hasher));
+        let [decoded, hashed] = self.threads.map(join);
         decoded?;
         let result = result?;
         hashed.map(|()| result)
-    })
+    }
 }
 
 /// Reads and unpacks until the end, or until nobody wants more.
@@ -207,6 +266,41 @@ mod tests {
         let budget = Budget::new(Limits::default());
         let result: Result<()> = unpack(packed, &budget, |_| Err(Error::new("enough")));
         assert_eq!(result.unwrap_err().to_string(), "enough");
+    }
+
+    #[test]
+    fn several_come_in_their_order_and_the_first_failure_is_told() {
+        let contents: Vec<Vec<u8>> = (0..9).map(|index| vec![index; BUFFER * BUFFERS / 2 + index as usize]).collect();
+        let digests: Vec<Digest> = contents.iter().map(|content| Digest::of(content)).collect();
+        let budget = Budget::new(Limits::default());
+        let run = |broken: usize| {
+            let mut seen = Vec::new();
+            let open = |index: usize| {
+                let input = Box::new(contents[index].as_slice());
+                let digest = Some(&digests[if index >= broken { 0 } else { index }]);
+                Ok(Packed { input, size: None, digest, diff_id: digest })
+            };
+            let result = unpack_in_order(
+                contents.len(),
+                &budget,
+                open,
+                |index| index.to_string(),
+                |index, stream| {
+                    let mut all = Vec::new();
+                    stream.read_to_end(&mut all).unwrap();
+                    seen.push((index, all == contents[index]));
+                    Ok(())
+                },
+            );
+            (result.is_ok(), seen)
+        };
+        let wanted = |count: usize| (0..count).map(|index| (index, true)).collect::<Vec<_>>();
+        assert_eq!(run(9), (true, wanted(9)));
+        assert!(!run(5).0);
+        // The stream of the broken one may have been read to its end; none behind it was.
+        assert_eq!(run(5).1.len(), 6);
+        let result = unpack_in_order(3, &budget, |_| Err(Error::new("not there")), |_| "one".to_owned(), |_, _| Ok(()));
+        assert_eq!(result.unwrap_err().to_string(), "one: not there");
     }
 
     #[test]

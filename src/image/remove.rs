@@ -1,12 +1,21 @@
-//! Removing trees that somebody else filled: by descriptor, without following a link, however deep they are.
+//! Removing trees that somebody else filled: by descriptor, without following a link or entering a mount, however deep they
+//! are.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 
-use super::name::join;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
+
+/// A folder on the way down.
+struct Level {
+    name: Vec<u8>,
+    /// Device and inode, by which it is known again on the way up.
+    identity: (u64, u64),
+    /// Folders in it that are left.
+    folders: Vec<Vec<u8>>,
+}
 
 /// Removes a name of a folder and all below it. What is not there is no failure.
 ///
@@ -21,39 +30,60 @@ pub fn remove(folder: impl AsFd, name: &[u8]) -> Result<()> {
         Err(Errno::ISDIR | Errno::PERM) => {}
         Err(errno) => return Err(errno).context(what),
     }
-    // Paths and not descriptors are kept: a tree may be deeper than there are descriptors.
-    let (mut pending, mut emptied) = (vec![name.to_vec()], Vec::new());
-    while let Some(path) = pending.pop() {
-        let here = open(folder, &path).context(what)?;
-        for (child, is_folder) in list(here.as_fd()).context(what)? {
-            if is_folder {
-                pending.push(join(&path, &child));
-            } else {
-                rustix::fs::unlinkat(&here, child, AtFlags::empty()).context(what)?;
-            }
+    tree(folder, name).context(what)
+}
+
+/// One folder is open at a time: a tree may be deeper than there are descriptors, and than a path can be long.
+fn tree(folder: BorrowedFd<'_>, name: &[u8]) -> Result<()> {
+    let mut here = open(folder, name).context(|| "open it")?;
+    let mut levels = vec![empty(&here, name.to_vec())?];
+    while let Some(level) = levels.last_mut() {
+        if let Some(child) = level.folders.pop() {
+            here = open(here.as_fd(), &child).context(|| "open a folder")?;
+            levels.push(empty(&here, child)?);
+            continue;
         }
-        emptied.push(path);
-    }
-    for path in emptied.into_iter().rev() {
-        let slash = path.iter().rposition(|byte| *byte == b'/');
-        let result = match slash {
-            Some(slash) => open(folder, &path[..slash])
-                .and_then(|parent| rustix::fs::unlinkat(parent, &path[slash + 1..], AtFlags::REMOVEDIR)),
-            None => rustix::fs::unlinkat(folder, path, AtFlags::REMOVEDIR),
+        let done = levels.pop().map(|level| level.name).unwrap_or_default();
+        let Some(above) = levels.last() else {
+            return rustix::fs::unlinkat(folder, &*done, AtFlags::REMOVEDIR).context(|| "remove it");
         };
-        result.context(what)?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        here = rustix::fs::openat(&here, "..", flags, Mode::empty()).context(|| "go back up")?;
+        if identity(&here)? != above.identity {
+            return Err(Error::new("somebody moves folders in it meanwhile").hint("try again when nobody does"));
+        }
+        rustix::fs::unlinkat(&here, &*done, AtFlags::REMOVEDIR).context(|| "remove a folder")?;
     }
     Ok(())
 }
 
-/// Opens a folder below another one; no part of the path may be a link. An empty path is the folder itself.
+/// Removes all but folders.
+fn empty(folder: &OwnedFd, name: Vec<u8>) -> Result<Level> {
+    let mut folders = Vec::new();
+    for (child, is_folder) in list(folder.as_fd()).context(|| "read a folder")? {
+        if is_folder {
+            folders.push(child);
+        } else {
+            rustix::fs::unlinkat(folder, child, AtFlags::empty()).context(|| "remove a file")?;
+        }
+    }
+    Ok(Level { name, identity: identity(folder)?, folders })
+}
+
+fn identity(folder: &OwnedFd) -> Result<(u64, u64)> {
+    let stat = rustix::fs::fstat(folder).context(|| "stat a folder")?;
+    Ok((stat.st_dev, stat.st_ino))
+}
+
+/// Opens a folder below another one; no part of the path may be a link or a mount. An empty path is the folder itself.
 ///
 /// # Errors
-/// The errno of openat2(2), bare.
+/// The errno of openat2(2), bare; EXDEV where something is mounted there.
 pub fn open(folder: BorrowedFd<'_>, path: &[u8]) -> Result<OwnedFd, Errno> {
     let path = if path.is_empty() { b"." } else { path };
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let resolve =
+        ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     rustix::fs::openat2(folder, path, flags, Mode::empty(), resolve)
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::{self, Display};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::archive::Archive;
 use super::document::Image;
@@ -12,7 +12,7 @@ use super::limits::Limits;
 use super::platform::Platform;
 use super::progress::{self, Show};
 use super::registry::{self, Access, Door};
-use super::{dir, docker, layout};
+use super::{dir, docker, layout, rootfs};
 use crate::bail;
 use crate::error::{Error, Result};
 
@@ -37,7 +37,7 @@ enum Form {
     LayoutArchive,
     /// What `docker save` writes.
     DockerArchive,
-    /// What `skopeo copy` writes into a folder.
+    /// What `skopeo copy` writes into a folder, or a root filesystem.
     Dir,
     /// An image in a registry.
     Registry,
@@ -130,6 +130,11 @@ impl Source {
             Form::Layout => opened(Folder::open(&self.path)?, layout),
             Form::LayoutArchive => opened(archive()?, layout),
             Form::DockerArchive => opened(archive()?, docker),
+            // Nothing comes in here that would have to be watched.
+            Form::Dir if !dir::is_one(&self.path) => {
+                let root = rootfs::Folder::open(&self.path)?;
+                return Ok(Opened { image: root.image(), files: Box::new(root) });
+            }
             Form::Dir => opened(Folder::open(&self.path)?, |files| dir::image(files, platform)),
             // Newer versions of docker save write both; the layout has the digests.
             Form::Stdin => opened(Archive::stdin(limits.bytes)?, |files| match files.open("oci-layout")? {
@@ -148,6 +153,20 @@ impl Source {
 /// Reads the documents of an image in these files.
 fn opened(files: impl Files + 'static, image: impl FnOnce(&dyn Files) -> Result<Image>) -> Result<Opened> {
     Ok(Opened { image: image(&files)?, files: Box::new(files) })
+}
+
+impl Source {
+    /// Refuses a folder to unpack into that would be unpacked itself.
+    ///
+    /// # Errors
+    /// Where it lies in the root filesystem that is the source.
+    pub fn is_apart_from(&self, folder: &Path) -> Result<()> {
+        if self.form == Form::Dir && !dir::is_one(&self.path) && rootfs::holds(&self.path, folder)? {
+            return Err(Error::new(format!("{folder:?} lies in {:?}, which would be copied into itself", self.path))
+                .hint("choose a folder outside of it"));
+        }
+        Ok(())
+    }
 }
 
 impl Display for Source {

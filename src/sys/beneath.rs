@@ -25,6 +25,9 @@ pub struct Beneath {
     path: PathBuf,
 }
 
+/// What is told of each file and folder that was made on the way.
+pub type Made<'a> = dyn FnMut(BorrowedFd<'_>) -> Result<(), Errno> + 'a;
+
 /// What stands at the end of a path that is made when it is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Leaf {
@@ -104,9 +107,17 @@ impl Beneath {
     /// # Errors
     /// Where a component is neither folder nor link, or cannot be made.
     pub fn ensure(&self, path: &Path, leaf: Leaf) -> Result<OwnedFd> {
+        self.ensure_each(path, leaf, &mut |_| Ok(()))
+    }
+
+    /// The same, and `made` is called with an O_PATH descriptor of each that was made.
+    ///
+    /// # Errors
+    /// As [`Beneath::ensure`], and what `made` fails with.
+    pub fn ensure_each(&self, path: &Path, leaf: Leaf, made: &mut Made<'_>) -> Result<OwnedFd> {
         match self.resolve(path) {
             Ok(fd) => Ok(fd),
-            Err(Errno::NOENT) => self.walk(path, leaf).context(|| format!("make {path:?} below {:?}", self.path)),
+            Err(Errno::NOENT) => self.walk(path, leaf, made).context(|| format!("make {path:?} below {:?}", self.path)),
             Err(errno) => Err(errno).context(|| format!("open {path:?} below {:?}", self.path)),
         }
     }
@@ -122,7 +133,7 @@ impl Beneath {
     }
 
     /// Walks `path` from the root, expanding links and making what is missing.
-    fn walk(&self, path: &Path, leaf: Leaf) -> Result<OwnedFd, Errno> {
+    fn walk(&self, path: &Path, leaf: Leaf, made: &mut Made<'_>) -> Result<OwnedFd, Errno> {
         let mut pending: Vec<OsString> = components(path);
         // The folders from the root down to where we are. `..` steps back along it, not along the filesystem: what has
         // been moved out of the root in the meantime cannot lead outside.
@@ -137,7 +148,7 @@ impl Beneath {
             }
             let here = trail.last().map(AsFd::as_fd).ok_or(Errno::INVAL)?;
             let is_leaf = pending.is_empty() && leaf == Leaf::File;
-            let next = open_or_make(here, &name, is_leaf)?;
+            let next = open_or_make(here, &name, is_leaf, made)?;
             match FileType::from_raw_mode(rustix::fs::fstat(&next)?.st_mode) {
                 FileType::Symlink => {
                     links += 1;
@@ -177,7 +188,7 @@ fn components(path: &Path) -> Vec<OsString> {
 }
 
 /// Opens one name without following it; makes it when it is missing. Whoever makes it at the same time wins.
-fn open_or_make(here: BorrowedFd<'_>, name: &OsStr, file: bool) -> Result<OwnedFd, Errno> {
+fn open_or_make(here: BorrowedFd<'_>, name: &OsStr, file: bool, each: &mut Made<'_>) -> Result<OwnedFd, Errno> {
     let open = || rustix::fs::openat(here, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty());
     match open() {
         Err(Errno::NOENT) => {}
@@ -190,7 +201,8 @@ fn open_or_make(here: BorrowedFd<'_>, name: &OsStr, file: bool) -> Result<OwnedF
         rustix::fs::mkdirat(here, name, Mode::from(0o755))
     };
     match made {
-        Ok(()) | Err(Errno::EXIST) => open(),
+        Ok(()) => open().and_then(|fd| each(fd.as_fd()).map(|()| fd)),
+        Err(Errno::EXIST) => open(),
         Err(errno) => Err(errno),
     }
 }

@@ -264,3 +264,64 @@ fn a_deep_tree_is_taken_away_as_well() {
     place.unpack().ok();
     assert!(!place.unpacked("d").exists() && place.unpacked("left").exists());
 }
+
+/// A tree deeper than a path can be long: each half of it is reached through a link.
+fn deeper_than_a_path() -> Tar {
+    let half = "d/".repeat(1900);
+    Tar::default()
+        .pax(&[("path", half.as_bytes())])
+        .folder("x")
+        .pax(&[("linkpath", half.as_bytes())])
+        .symlink("s", "x")
+        .pax(&[("path", format!("s/{half}").as_bytes())])
+        .folder("x")
+}
+
+#[test]
+fn a_tree_deeper_than_a_path_is_taken_away_as_well() {
+    refused("deeper", "has .. in it", |_| vec![deeper_than_a_path().file("../x", "")]);
+    let place = Place::new("deeper-hidden");
+    Layout::of(&place, &[deeper_than_a_path(), Tar::default().file(".wh.d", "").file("left", "")]);
+    place.unpack().ok();
+    assert!(!place.unpacked("d").exists() && place.unpacked("left").exists());
+}
+
+#[test]
+fn folders_that_no_entry_names_are_counted() {
+    let place = Place::new("implied");
+    let deep = "a/".repeat(150) + "f";
+    Layout::of(&place, &[Tar::default().pax(&[("path", deep.as_bytes())]).file("x", "x")]);
+    place.image(["unpack", "--max-entries=150", "oci:oci", "box"]).run().fails().err_has("--max-entries");
+    place.is_clean();
+    place.image(["unpack", "--max-entries=151", "oci:oci", "box"]).run().ok();
+}
+
+#[test]
+fn more_attributes_than_a_file_can_have_are_refused() {
+    let keys: Vec<String> = (0..9000).map(|index| format!("SCHILY.xattr.user.{index:05}")).collect();
+    let records: Vec<_> = keys.iter().map(|key| (key.as_str(), &b"x"[..])).collect();
+    refused("many-xattrs", "attributes", |_| vec![Tar::default().pax(&records).file("x", "")]);
+}
+
+/// What is remembered of a layer must not grow with it: here 50 MB of names, and a file larger than all
+/// the memory that there is.
+#[test]
+fn memory_stays_the_same_whatever_a_layer_has() {
+    let place = Place::new("memory");
+    let mut layout = Layout::new(&place.path("oci"));
+    let long = format!("{0}/{0}/{0}/{0}/{0}/{0}/{0}/{0}/{0}/{0}/", "l".repeat(250));
+    let folders = (0..20_000_u64).fold(Tar::default().pax(&[("path", long.as_bytes())]).folder("x"), |tar, index| {
+        let header = Header { mtime: 1_000_000 + index, ..Header::new("x", b'5') };
+        tar.pax(&[("path", format!("{long}{index}").as_bytes())]).entry(&header, b"")
+    });
+    let folders = folders.file("zeros", vec![0; 60 << 20]);
+    let again = Tar::default().pax(&[("path", format!("{long}7/in").as_bytes())]).file("x", "x");
+    layout.image("latest", &json!({}), &[(folders.done(), Pack::Zstd), (again.done(), Pack::Gzip)]);
+    drop(folders);
+    let data = format!("--data={}", 48 << 20);
+    place.image(["unpack", "--quiet", "oci:oci", "box"]).by(["prlimit", &data]).run().ok();
+    for index in [0, 7, 19_999] {
+        let folder = fs::metadata(place.unpacked(&long).join(index.to_string())).unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::mtime(&folder), 1_000_000 + index);
+    }
+}

@@ -4,10 +4,13 @@
 //! |---|---|
 //! | `unpack.rs` | every kind of file and attribute arrives; the bundle runs; what is made and what is said |
 //! | `tars.rs` | archives of GNU tar and of Python in all their dialects, sparse files among them |
+//! | `attributes.rs` | what nobody inherits; access control lists; attributes that the kernel reads |
 //! | `whiteouts.rs` | what upper layers hide, in any order, and hard links across layers |
 //! | `hostile.rs` | layers that want to write, link or delete outside; bombs; blobs and documents that lie |
 //! | `sources.rs` | the forms of a source, tags, platforms |
 //! | `registry/` | images in a registry: a real one, and one that cuts, redirects and lies |
+//! | `folders.rs` | `dir:` with a plain root filesystem |
+//! | `durable.rs` | what reaches the disk before what; kills between any two steps |
 //! | `run.rs` | `image run`: nothing stays, whatever ends it |
 //! | `store.rs` | the store: layers once, names, prune, bundles over it, kills and races |
 //! | `compare.rs` | the same image unpacked by umoci: the same tree |
@@ -17,7 +20,10 @@
 //! All need root. `scripts/test.sh images` installs what they compare with.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
+mod attributes;
 mod compare;
+mod durable;
+mod folders;
 mod hostile;
 mod make;
 mod registry;

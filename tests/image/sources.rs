@@ -104,7 +104,7 @@ fn every_form_is_the_same_image() {
     refused("docker-archive:one.tar", "manifest.json");
     refused("docker-archive:docker.tar:me/two:1", "me/one:1");
     refused("oci-archive:one.tar:none", "tag");
-    refused("dir:oci", "manifest.json");
+    refused("dir:oci", "no root filesystem");
     fs::write(place.path("folder/version"), "Directory Transport Version: 1.1\n").unwrap();
     let manifest = fs::read_to_string(place.path("folder/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&manifest).unwrap();

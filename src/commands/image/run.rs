@@ -119,7 +119,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
     let mask = signal::block_all();
     let unpacked = rootless::begin(&wishes.maps, || {
         signal::restore(&mask);
-        let made = bundle::unpack(&source, &platform, &folder, limits, &wishes)?;
+        let made = bundle::unpack(&source, &platform, &folder, limits, &wishes, bundle::Lasting::Nothing)?;
         made.left_out.iter().for_each(log::warn);
         Ok(())
     })?;

@@ -57,7 +57,7 @@ SOURCE is where the image is:
   oci:DIR[:TAG]                a folder with an OCI image layout
   oci-archive:FILE[:TAG]       the same in an archive
   docker-archive:FILE[:NAME]   what `docker save` writes
-  dir:DIR                      what `skopeo copy … dir:DIR` writes
+  dir:DIR                      what `skopeo copy … dir:DIR` writes, or a root filesystem as it is
   docker://HOST/NAME[:TAG]     in a registry; without a HOST Docker's, and its short names
   -                            an archive of either kind on standard input
 
@@ -101,7 +101,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
     };
     let platform = args.platform.unwrap_or_else(Platform::host);
     rootless::inside(&wishes.maps, || {
-        let made = bundle::unpack(&source, &platform, folder, limits, &wishes)?;
+        let made = bundle::unpack(&source, &platform, folder, limits, &wishes, bundle::Lasting::Files)?;
         for sentence in &made.left_out {
             log::warn(sentence);
         }

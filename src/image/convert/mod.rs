@@ -35,6 +35,10 @@ const CAPABILITIES: [&str; 14] = [
 /// Masked besides those of [`example`]: what tells of the host's power and interrupts, which leaks secrets by timing.
 const MASKED: [&str; 2] = ["/proc/interrupts", "/sys/devices/virtual/powercap"];
 
+/// Annotations with these beginnings tell a runtime what to do: groups to keep, properties of the unit, hooks. That is for
+/// whoever runs a container to say, not for its image.
+const ORDERS: [&str; 2] = ["run.oci.", "org.systemd.property."];
+
 /// Where programs are looked for in an image that does not say.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -162,7 +166,8 @@ fn annotations(config: &Config) -> BTreeMap<String, String> {
         let value = value.filter(|value| !value.is_empty())?;
         Some((format!("org.opencontainers.image.{name}"), value))
     });
-    own.chain(image.labels.clone()).collect()
+    let labels = image.labels.iter().filter(|(name, _)| !ORDERS.iter().any(|order| name.starts_with(order)));
+    own.chain(labels.map(|(name, value)| (name.clone(), value.clone()))).collect()
 }
 
 /// A new sysfs shows the interfaces of the network namespace it is made in, and needs rights over that.
@@ -247,7 +252,8 @@ mod tests {
             "config": {
                 "User": "web", "Env": ["A=1"], "Entrypoint": ["/entry", "-x"], "Cmd": ["serve"],
                 "WorkingDir": "srv", "Volumes": { "/data": {} }, "ExposedPorts": { "80/tcp": {}, "53/udp": {} },
-                "Labels": { "org.opencontainers.image.author": "a label", "own": "1" }, "StopSignal": "SIGQUIT",
+                "Labels": { "org.opencontainers.image.author": "a label", "own": "1",
+                            "run.oci.keep_original_groups": "1", "org.systemd.property.TasksMax": "uint64 9" }, "StopSignal": "SIGQUIT",
             },
         })
     }
@@ -267,7 +273,10 @@ mod tests {
         assert_eq!(annotation("org.opencontainers.image.exposedPorts"), Some("53/udp,80/tcp"));
         assert_eq!(annotation("org.opencontainers.image.stopSignal"), Some("SIGQUIT"));
         assert_eq!(annotation("own"), Some("1"));
-        assert_eq!(annotation("org.opencontainers.image.variant"), None);
+        let no_orders = ["run.oci.keep_original_groups", "org.systemd.property.TasksMax"];
+        for absent in ["org.opencontainers.image.variant"].into_iter().chain(no_orders) {
+            assert_eq!(annotation(absent), None, "{absent}");
+        }
         assert!(spec.mounts.iter().any(|mount| mount.destination == "/data"));
         assert_eq!(spec.hostname.as_deref(), Some("box"));
     }

@@ -9,7 +9,7 @@ use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 use super::{BUNDLES, Store, Use};
 use crate::bail;
 use crate::error::{Context, Error, Result};
-use crate::image::bundle::Bundle;
+use crate::image::bundle::{Bundle, Lasting};
 use crate::image::convert::{Wishes, convert};
 use crate::plan::spec::Mount;
 use crate::sys::beneath::Beneath;
@@ -38,7 +38,7 @@ impl Store {
         // Known before there is a bundle: no layer is pruned in between.
         let used = Use { bundle: folder.clone(), layers: image.layers.clone() };
         self.write(BUNDLES, &folder.to_string_lossy(), &used)?;
-        let made = spec(&image, &folder, &mount, wishes).and_then(|spec| bundle.finish(&spec));
+        let made = spec(&image, &folder, &mount, wishes).and_then(|spec| bundle.finish(&spec, Lasting::Bundle));
         made.inspect_err(|_| {
             let _ = fs::remove_file(self.record_path(BUNDLES, &folder.to_string_lossy()));
         })

@@ -9,6 +9,7 @@ use super::{Store, lock};
 use crate::error::{Context, Error, Result};
 use crate::image::digest::Digest;
 use crate::image::remove::remove;
+use crate::image::{durable, fresh};
 
 impl Store {
     /// The folder of a layer, where it is there; short, for a mount's options.
@@ -35,14 +36,17 @@ impl Store {
         let partial = self.path.join("partial").join(diff_id.hex());
         // Of somebody who was killed.
         self.take_away(&partial)?;
-        fs::create_dir(&partial).context(|| format!("make {partial:?}"))?;
+        let (root, _) = fresh::ensure(&partial, 0o755)?;
         let done = unpack(&partial).and_then(|()| {
+            durable::all(&root)?;
             let number = self.new_number()?;
             let folder = self.path.join("d").join(&number);
             // Over the empty folder that keeps the number.
             fs::rename(&partial, &folder).context(|| format!("rename {partial:?} to {folder:?}"))?;
+            durable::names(&self.path.join("d"))?;
             let link = self.layer_link(diff_id);
-            std::os::unix::fs::symlink(format!("../d/{number}"), &link).context(|| format!("make {link:?}"))
+            std::os::unix::fs::symlink(format!("../d/{number}"), &link).context(|| format!("make {link:?}"))?;
+            durable::names(&self.path.join("layers"))
         });
         if done.is_err() {
             let _ = self.take_away(&partial);
@@ -65,10 +69,8 @@ impl Store {
         let taken = fs::read_dir(&folder).context(what)?.count();
         for number in taken.. {
             let name = number.to_string();
-            match fs::create_dir(folder.join(&name)) {
-                Ok(()) => return Ok(name),
-                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(error).context(what),
+            if fresh::ensure(&folder.join(&name), 0o700)?.1 {
+                return Ok(name);
             }
         }
         Err(Error::new("no number is left"))

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! Everything appears by a rename or a link, so that who is killed leaves nothing half-visible; what he leaves otherwise is
-//! taken up by the next pull of the same layer, or away by `prune`.
+//! taken up by the next pull of the same layer, or away by `prune`. What has got its name is on disk, so that a power cut
+//! does not leave a name without its content.
 
 mod bundle;
 mod layers;
@@ -29,6 +30,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Digest;
 use super::spec::Config;
+use super::{durable, fresh};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 pub use prune::Pruned;
@@ -74,11 +76,8 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self> {
         let store = Self { path: path.to_owned() };
         for folder in ["", "layers", "d", "locks", "partial", IMAGES, BUNDLES] {
-            let folder = store.path.join(folder);
             // What layers hold is not for everybody's eyes, and their setuid programs not for everybody's use.
-            let mut builder = fs::DirBuilder::new();
-            std::os::unix::fs::DirBuilderExt::mode(builder.recursive(true), 0o700);
-            builder.create(&folder).context(|| format!("make {folder:?}"))?;
+            make(&store.path.join(folder))?;
         }
         Ok(store)
     }
@@ -187,10 +186,20 @@ impl Store {
             file.sync_all()?;
             fs::rename(&partial, &path)
         };
-        write().context(|| format!("write {path:?}")).inspect_err(|_| {
+        let write =
+            || write().context(|| format!("write {path:?}")).and_then(|()| durable::names(&self.path.join(kind)));
+        write().inspect_err(|_| {
             let _ = fs::remove_file(&partial);
         })
     }
+}
+
+/// Makes a folder that is its owner's alone, and those above.
+fn make(folder: &Path) -> Result<()> {
+    if let Some(parent) = folder.parent().filter(|parent| !parent.exists()) {
+        make(parent)?;
+    }
+    fresh::ensure(folder, 0o700).map(drop)
 }
 
 /// Opens and locks a file, which is made when it is missing; the lock goes with the descriptor.

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{BUNDLES, Store, Use};
+use super::{BUNDLES, IMAGES, Store, Use};
 use crate::error::{Context, Result};
 use crate::image::digest::Digest;
 
@@ -29,7 +29,7 @@ impl Store {
     /// Where something cannot be removed. A broken record stops it: what that one uses is not known.
     pub fn prune(&self) -> Result<Pruned> {
         let _lock = self.lock(true)?;
-        let mut pruned = Pruned::default();
+        let (mut pruned, mut leftovers) = (Pruned::default(), 0);
         let mut used: HashSet<Digest> = self.images()?.into_iter().flat_map(|image| image.layers).collect();
         for (path, bundle) in self.records::<Use>(BUNDLES)? {
             if is_there(&bundle.bundle) {
@@ -37,6 +37,14 @@ impl Store {
             } else {
                 fs::remove_file(&path).context(|| format!("remove {path:?}"))?;
                 pruned.bundles += 1;
+            }
+        }
+        for kind in [IMAGES, BUNDLES] {
+            let folder = self.path.join(kind);
+            // Nobody is writing now: a record with an extension is one that was never finished.
+            for name in names(&folder)?.into_iter().filter(|name| Path::new(name).extension().is_some()) {
+                fs::remove_file(folder.join(&name)).context(|| format!("remove {name:?} from {folder:?}"))?;
+                leftovers += 1;
             }
         }
         let used: HashSet<OsString> = used.iter().map(|digest| digest.hex().into()).collect();
@@ -56,7 +64,7 @@ impl Store {
             self.take_away(&data.join(name))?;
             removed += 1;
         }
-        pruned.leftovers = removed - pruned.layers.min(removed);
+        pruned.leftovers = leftovers + removed - pruned.layers.min(removed);
         for name in names(&self.path.join("partial"))? {
             self.take_away(&self.path.join("partial").join(name))?;
             pruned.leftovers += 1;

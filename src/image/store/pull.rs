@@ -7,7 +7,8 @@ use std::thread;
 use super::{IMAGES, Record, Store, check_name};
 use crate::bail;
 use crate::error::{Context, Error, Result};
-use crate::image::document::Layer;
+use crate::image::digest::Digest;
+use crate::image::document::{Image, Layer};
 use crate::image::files::Files;
 use crate::image::layer;
 use crate::image::limits::{Budget, Limits};
@@ -43,10 +44,12 @@ impl Store {
         owners: bool,
     ) -> Result<Pulled> {
         check_name(name)?;
-        let Opened { image, files } = source.open(platform, &limits)?;
+        source.is_apart_from(&self.path)?;
+        let Opened { mut image, files } = source.open(platform, &limits)?;
         if image.layers.is_empty() {
             bail!("the image has no layers");
         }
+        identify(&mut image, &*files)?;
         let _lock = self.lock(false)?;
         let budget = Budget::new(limits);
         let (next, unpacked) = (AtomicUsize::new(0), AtomicUsize::new(0));
@@ -97,9 +100,7 @@ impl Store {
         let mut lost = Vec::new();
         let needed = self.ensure_layer(diff_id, |folder| {
             let mut tree = Tree::open(folder, owners)?;
-            let (size, input) = files.need(&layer.name)?;
-            let size = Some(layer.size.unwrap_or(size));
-            let packed = Packed { input, size, digest: layer.digest.as_ref(), diff_id: Some(diff_id) };
+            let packed = Packed::of(layer, files)?;
             pipeline::unpack(packed, budget, |archive| layer::apply_alone(archive, &mut tree, budget))?;
             lost = tree.lost.sentences();
             Ok(())
@@ -110,4 +111,15 @@ impl Store {
         }
         Ok(needed.then_some(lost))
     }
+}
+
+/// A layer's name in the store is the digest of its archive: where nobody has said that one, it is read for it, and unpacked
+/// when it is read again.
+fn identify(image: &mut Image, files: &dyn Files) -> Result<()> {
+    for layer in image.layers.iter_mut().filter(|layer| layer.diff_id.is_none()) {
+        let (_, input) = files.need(&layer.name)?;
+        layer.diff_id = Some(Digest::of_all(input).context(|| format!("layer {}", layer.name))?);
+    }
+    image.config.rootfs.diff_ids = image.layers.iter().filter_map(|layer| layer.diff_id.clone()).collect();
+    Ok(())
 }

@@ -10,6 +10,7 @@
 mod header;
 mod pax;
 mod sparse;
+mod write;
 
 use std::io::BufRead;
 
@@ -18,6 +19,7 @@ use crate::error::{Context, Error, Result};
 use header::Header;
 use pax::Pax;
 pub use sparse::Piece;
+pub use write::{header, padding};
 
 /// The unit of the format, in bytes.
 const BLOCK: usize = 512;

@@ -14,8 +14,13 @@ pub(super) struct Pax {
     pub(super) gid: Option<u64>,
     pub(super) mtime: Option<(i64, u32)>,
     pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Bytes of their names, as listxattr(2) counts them.
+    xattr_names: usize,
     pub(super) sparse: Sparse,
 }
+
+/// No file's extended attributes have longer names together (XATTR_LIST_MAX of include/uapi/linux/limits.h).
+const XATTR_NAMES: usize = 64 << 10;
 
 /// GNU tar's notations of sparse files in pax headers.
 #[derive(Debug, Default)]
@@ -62,11 +67,24 @@ impl Pax {
             }
             _ => {
                 if let Some(xattr) = key.strip_prefix(b"SCHILY.xattr.") {
-                    self.xattrs.retain(|(known, _)| known != xattr);
-                    self.xattrs.push((xattr.to_vec(), value.to_vec()));
+                    self.xattr(xattr, value)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    /// The last of a name counts. Without a cap the search for it would take a hostile header hours.
+    fn xattr(&mut self, name: &[u8], value: &[u8]) -> Result<()> {
+        if let Some((_, known)) = self.xattrs.iter_mut().find(|(known, _)| known == name) {
+            *known = value.to_vec();
+            return Ok(());
+        }
+        self.xattr_names += name.len() + 1;
+        if self.xattr_names > XATTR_NAMES {
+            bail!("more extended attributes than a file can have");
+        }
+        self.xattrs.push((name.to_vec(), value.to_vec()));
         Ok(())
     }
 }

@@ -3,24 +3,24 @@
 //! Knows what files are, not what layers are. A parent folder is resolved in the root (links in it stay inside) and used by
 //! its descriptor; the last part of a name is never followed. What is in the way of a new file is removed first.
 
-use std::collections::HashMap;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+mod dress;
+mod times;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
+use self::times::{Times, timespec, timestamps};
 use super::lost::Lost;
 use super::name::Name;
-use super::remove;
 use super::tar::{Entry, Kind};
+use super::{fresh, remove};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::sys::beneath::{Beneath, Leaf};
 use crate::sys::nsfs;
-
-/// Attributes that would change what a mount of the tree means to the kernel, or what the host's policy says of a file.
-const FOREIGN_XATTRS: [&[u8]; 3] = [b"trusted.overlay.", b"user.overlay.", b"security.selinux"];
 
 /// How names and bytes become a path for a system call.
 fn path(bytes: &[u8]) -> &Path {
@@ -33,10 +33,12 @@ pub struct Tree {
     root: Beneath,
     /// The folder that was used last: most entries have the parent of the one before.
     current: Option<(Vec<u8>, OwnedFd)>,
-    /// Modification times to set once nothing is put into these folders any more, by inode: links give a folder many paths.
-    times: HashMap<u64, (Vec<u8>, Timespec)>,
-    /// Whether folders that are used keep the time they have.
-    keeps_times: bool,
+    /// Modification times to set once nothing is put into these folders any more.
+    times: Times,
+    /// Folders that were made without an entry, since the last call of [`Tree::implied`].
+    implied: u64,
+    /// Whether there may be folders that hand access control lists down to what is made in them.
+    inherits: bool,
     /// Whether files get the owners that the layer names.
     owners: bool,
     /// Whether the kernel is known to refuse devices here.
@@ -54,8 +56,9 @@ impl Tree {
         Ok(Self {
             root: Beneath::open(folder)?,
             current: None,
-            times: HashMap::new(),
-            keeps_times: false,
+            times: Times::default(),
+            implied: 0,
+            inherits: false,
             owners,
             in_user_namespace: !nsfs::in_first_user_namespace(),
             lost: Lost::default(),
@@ -67,29 +70,9 @@ impl Tree {
         &self.root
     }
 
-    /// From now on folders that were there before keep their time, unless an entry names another one.
-    pub fn keep_times(&mut self) {
-        self.keeps_times = true;
-    }
-
-    /// Sets the times of all folders that were used since the last call.
-    ///
-    /// # Errors
-    /// Where the kernel refuses.
-    pub fn set_times(&mut self) -> Result<()> {
-        self.current = None;
-        for (folder, time) in std::mem::take(&mut self.times).into_values() {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY;
-            let what = || format!("set the time of {:?}", String::from_utf8_lossy(&folder));
-            let shown = if folder.is_empty() { Path::new(".") } else { path(&folder) };
-            match self.root.openat(shown, flags) {
-                Ok(fd) => rustix::fs::futimens(fd, &times(time)).context(what)?,
-                // A later entry took its place.
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(errno) => return Err(errno).context(what),
-            }
-        }
-        Ok(())
+    /// How many folders were made without an entry since the last call.
+    pub fn implied(&mut self) -> u64 {
+        std::mem::take(&mut self.implied)
     }
 
     /// Makes what an entry says, at its name; `content` writes a file's content.
@@ -146,27 +129,10 @@ impl Tree {
         }
     }
 
-    /// Keeps the time that a folder has now, if nobody has said another one.
-    pub fn keep_time_of(&mut self, folder: &[u8], fd: impl AsFd) -> Result<()> {
-        if self.keeps_times {
-            let stat = rustix::fs::fstat(fd).context(|| "stat a folder")?;
-            let time = Timespec { tv_sec: stat.st_mtime, tv_nsec: stat.st_mtime_nsec as _ };
-            self.times.entry(stat.st_ino).or_insert_with(|| (folder.to_vec(), time));
-        }
-        Ok(())
-    }
-
-    fn set_time_later(&mut self, folder: Vec<u8>, fd: impl AsFd, time: Timespec) -> Result<()> {
-        let stat = rustix::fs::fstat(fd).context(|| "stat a folder")?;
-        self.times.insert(stat.st_ino, (folder, time));
-        Ok(())
-    }
-
     /// Says that what was at this path is gone or another one.
     pub fn forget(&mut self, gone: &[u8]) {
         self.current = None;
-        self.times
-            .retain(|_, (known, _)| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
+        self.times.forget(gone);
     }
 
     /// For overlayfs: says that the layers below have nothing at this name.
@@ -211,7 +177,7 @@ impl Tree {
             let shown = if folder.is_empty() { Path::new(".") } else { path(folder) };
             let fd = self.root.openat(shown, OFlags::PATH | OFlags::DIRECTORY);
             let fd = match fd {
-                Err(Errno::NOENT) => self.root.ensure(shown, Leaf::Folder)?,
+                Err(Errno::NOENT) => self.imply(folder)?,
                 other => other.context(|| format!("open {:?}", String::from_utf8_lossy(folder)))?,
             };
             self.keep_time_of(folder, &fd)?;
@@ -220,14 +186,29 @@ impl Tree {
         self.current.as_ref().map(|(_, fd)| fd.as_fd()).ok_or_else(|| Error::new("no folder"))
     }
 
+    /// Makes a folder that no entry has named so far, and those above.
+    fn imply(&mut self, folder: &[u8]) -> Result<OwnedFd> {
+        let implied = &mut self.implied;
+        self.root.ensure_each(path(folder), Leaf::Folder, &mut |made| {
+            *implied += 1;
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            fresh::strip(rustix::fs::openat(made, ".", flags, Mode::empty())?, 0o755)
+        })
+    }
+
     /// Calls `make` on the parent folder; where something is in the way, removes that and calls it again.
     fn made<T>(&mut self, name: &Name, mut make: impl FnMut(BorrowedFd<'_>) -> Result<T, Errno>) -> Result<T> {
         match make(self.parent(&name.folder)?) {
             Err(Errno::EXIST) => {}
             other => return other.context(|| "make it"),
         }
-        remove::remove(self.parent(&name.folder)?, &name.last)?;
-        self.forget(&name.path());
+        let parent = self.parent(&name.folder)?;
+        let stat = rustix::fs::statat(parent, path(&name.last), AtFlags::SYMLINK_NOFOLLOW).context(|| "stat")?;
+        remove::remove(parent, &name.last)?;
+        // Nothing is known of what is below a file.
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+            self.forget(&name.path());
+        }
         make(self.parent(&name.folder)?).context(|| "make it")
     }
 
@@ -238,7 +219,7 @@ impl Tree {
         content(&fd)?;
         // After the content: a write takes setuid bits and capabilities away.
         self.dress(&fd, entry, false)?;
-        rustix::fs::futimens(&fd, &times(timespec(entry))).context(|| "set the time")
+        rustix::fs::futimens(&fd, &timestamps(timespec(entry))).context(|| "set the time")
     }
 
     fn folder(&mut self, name: &Name, entry: &Entry) -> Result<()> {
@@ -246,7 +227,7 @@ impl Tree {
         let last = path(&name.last);
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let parent = self.parent(&name.folder)?;
-        let fresh = match rustix::fs::mkdirat(parent, last, mode) {
+        let is_new = match rustix::fs::mkdirat(parent, last, mode) {
             Ok(()) => true,
             Err(Errno::EXIST) => {
                 let stat = rustix::fs::statat(parent, last, AtFlags::SYMLINK_NOFOLLOW).context(|| "stat")?;
@@ -260,10 +241,10 @@ impl Tree {
         };
         let fd = rustix::fs::openat(self.parent(&name.folder)?, last, flags, Mode::empty());
         let fd = fd.context(|| "open the folder")?;
-        if !fresh {
+        if !is_new {
             self.forget_xattrs(&fd)?;
         }
-        self.dress(&fd, entry, !fresh)?;
+        self.dress(&fd, entry, true)?;
         let whole = name.path();
         self.set_time_later(whole.clone(), &fd, timespec(entry))?;
         // What follows is most likely inside.
@@ -297,94 +278,4 @@ impl Tree {
             Err(error) => Err(error),
         }
     }
-
-    /// Owner, mode and attributes of an open file or folder, in this order: a change of owner takes away setuid bits and
-    /// capabilities. The mode is set where opening could not have set all of it.
-    fn dress(&mut self, fd: &OwnedFd, entry: &Entry, mode: bool) -> Result<()> {
-        if self.owners {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::fchown(fd, Some(uid), Some(gid)).map_err(|errno| no_owner(entry, errno))?;
-        }
-        if mode || entry.mode & 0o7000 != 0 {
-            rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).context(|| "set the mode")?;
-        }
-        for (name, value) in &entry.xattrs {
-            if wanted(name) {
-                let result = rustix::fs::fsetxattr(fd, path(name), value, XattrFlags::empty());
-                self.xattr_result(name, result)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The same for what cannot be opened: links, devices, pipes.
-    fn dress_by_name(&mut self, name: &Name, entry: &Entry) -> Result<()> {
-        let owners = self.owners;
-        let last = path(&name.last);
-        let folder = self.parent(&name.folder)?;
-        if owners {
-            let (uid, gid) = (Uid::from_raw(entry.uid), Gid::from_raw(entry.gid));
-            rustix::fs::chownat(folder, last, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-                .map_err(|errno| no_owner(entry, errno))?;
-        }
-        let mut results = Vec::new();
-        for (xattr, value) in entry.xattrs.iter().filter(|(name, _)| wanted(name)) {
-            // There is no call for it by descriptor and name; the descriptor's own link in procfs leads to the folder.
-            let file = Path::new("/proc/self/fd").join(folder.as_raw_fd().to_string()).join(last);
-            results.push((xattr, rustix::fs::lsetxattr(file, path(xattr), value, XattrFlags::empty())));
-        }
-        let time = times(timespec(entry));
-        rustix::fs::utimensat(folder, last, &time, AtFlags::SYMLINK_NOFOLLOW).context(|| "set the time")?;
-        results.into_iter().try_for_each(|(xattr, result)| self.xattr_result(xattr, result))
-    }
-
-    fn xattr_result(&mut self, name: &[u8], result: Result<(), Errno>) -> Result<()> {
-        match result {
-            Ok(()) => Ok(()),
-            // A filesystem without them, or attributes that only the host's root may set.
-            Err(Errno::NOTSUP | Errno::PERM) => {
-                self.lost.attribute(name);
-                Ok(())
-            }
-            Err(errno) => Err(errno).context(|| format!("set the attribute {:?}", String::from_utf8_lossy(name))),
-        }
-    }
-
-    /// A folder of a lower layer has its own attributes; those of the upper layer's entry are all it is to have.
-    fn forget_xattrs(&self, fd: &OwnedFd) -> Result<()> {
-        let mut names = vec![0; 64 << 10];
-        let length = match rustix::fs::flistxattr(fd, names.as_mut_slice()) {
-            Ok(length) => length,
-            Err(Errno::NOTSUP) => 0,
-            Err(errno) => return Err(errno).context(|| "list attributes"),
-        };
-        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && wanted(name)) {
-            match rustix::fs::fremovexattr(fd, path(name)) {
-                Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::NOTSUP) => {}
-                Err(errno) => return Err(errno).context(|| "remove an attribute"),
-            }
-        }
-        Ok(())
-    }
-}
-
-fn wanted(xattr: &[u8]) -> bool {
-    !FOREIGN_XATTRS.iter().any(|foreign| xattr.starts_with(foreign))
-}
-
-fn no_owner(entry: &Entry, errno: Errno) -> Error {
-    let error = Error::call(format!("give it to user {} and group {}", entry.uid, entry.gid), errno);
-    match errno {
-        Errno::INVAL => error.hint("the image uses more ids than /etc/subuid and /etc/subgid grant to you"),
-        _ => error,
-    }
-}
-
-fn timespec(entry: &Entry) -> Timespec {
-    Timespec { tv_sec: entry.mtime.0, tv_nsec: entry.mtime.1.into() }
-}
-
-/// An access time of its own nobody needs: it is that of the modification.
-fn times(time: Timespec) -> Timestamps {
-    Timestamps { last_access: time, last_modification: time }
 }
