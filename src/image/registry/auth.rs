@@ -66,16 +66,15 @@ impl Authorization {
     }
 
     /// Gets another header, after one of this round was refused with these challenges. Says whether there is another one.
-    /// `may_go` refuses token servers that credentials must not go to.
+    /// `may_ask` refuses token servers that credentials must not go to, and says who asks the others.
     ///
     /// # Errors
     /// Where the token server refuses, or cannot be reached.
-    pub fn renew(
+    pub fn renew<'a>(
         &self,
         round: u64,
         challenges: &[Challenge],
-        agent: &Agent,
-        may_go: impl Fn(&Url) -> Result<()>,
+        may_ask: impl Fn(&Url) -> Result<&'a Agent>,
     ) -> Result<bool, Failure> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if held.round != round {
@@ -84,8 +83,8 @@ impl Authorization {
         let named = |scheme: &str| challenges.iter().find(|challenge| challenge.scheme == scheme);
         let header = match (named("bearer"), named("basic"), &self.credentials) {
             (Some(challenge), ..) => {
-                let server = Url::parse(challenge.parameter("realm").unwrap_or_default())
-                    .and_then(|url| may_go(&url).map(|()| url))
+                let (server, agent) = Url::parse(challenge.parameter("realm").unwrap_or_default())
+                    .and_then(|url| may_ask(&url).map(|agent| (url, agent)))
                     .map_err(|error| error.context("the token server that the registry names"))?;
                 format!("Bearer {}", self.token(&server, challenge.parameter("service"), agent)?)
             }

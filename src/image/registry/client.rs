@@ -10,12 +10,13 @@ use ureq::http::{Response, StatusCode};
 use ureq::tls::TlsConfig;
 use ureq::{Agent, Body};
 
+use super::Door;
 use super::auth::Authorization;
 use super::challenge::{self, Challenge};
 use super::failure::{Failure, is_of_tls, of_status, of_transport, patiently};
 use super::reference::{Reference, is_loopback};
+use super::trust::{self, Trust};
 use super::url::Url;
-use super::{Door, trust};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::log;
@@ -33,7 +34,9 @@ const SILENCE: Duration = Duration::from_secs(60);
 
 /// A registry, and the repository in it that is read.
 pub struct Client {
+    /// Speaks to the registry, and to whom it leads.
     agent: Agent,
+    others: Agent,
     /// Where all requests begin.
     origin: Url,
     /// Whether the caller has allowed plain http on the network.
@@ -63,13 +66,14 @@ impl Client {
         let host = door.reference.host();
         let loopback = is_loopback(host);
         let needed = !loopback && !door.plain_http;
-        let agent = agent(trust::config(door, needed)?, loopback);
+        let Trust { registry, others } = trust::find(door, needed)?;
+        let (agent, others) = (agent(registry, loopback), agent(others, loopback));
         let plain = door.plain_http || !door.verify;
         let tls = !door.plain_http && (!(loopback || plain) || speaks_tls(&agent, host)?);
         let origin = Url::new(tls, host, "/".to_owned());
         log::debug(|| format!("{} is asked at {origin}", door.reference.registry));
         let authorization = Authorization::new(door.credentials.clone(), &door.reference);
-        Ok(Self { agent, origin, plain, authorization, reference: door.reference.clone() })
+        Ok(Self { agent, others, origin, plain, authorization, reference: door.reference.clone() })
     }
 
     /// The image that this is about.
@@ -117,7 +121,7 @@ impl Client {
             let asks = parts.status == StatusCode::UNAUTHORIZED && url.same_origin(&self.origin);
             if asks
                 && renewals < RENEWALS
-                && self.authorization.renew(held, &challenges(&parts.headers), &self.agent, |url| self.may_go(url))?
+                && self.authorization.renew(held, &challenges(&parts.headers), |url| self.may_ask(url))?
             {
                 renewals += 1;
                 continue;
@@ -130,7 +134,7 @@ impl Client {
     fn follow(&self, start: Url, wanted: &Wanted, header: Option<&str>) -> Result<(Url, Response<Body>), Failure> {
         let mut url = start.clone();
         for _ in 0..=REDIRECTS {
-            let mut request = self.agent.get(url.whole());
+            let mut request = self.agent_for(&url).get(url.whole());
             if let Some(header) = header.filter(|_| url.same_origin(&self.origin)) {
                 request = request.header("authorization", header);
             }
@@ -150,6 +154,15 @@ impl Client {
         }
         let error = Error::new(format!("{start}: it redirects more than {REDIRECTS} times, last to {url}"));
         Err(error.hint("the registry's storage is set up wrongly: tell who runs it").into())
+    }
+
+    fn agent_for(&self, url: &Url) -> &Agent {
+        if url.same_origin(&self.origin) { &self.agent } else { &self.others }
+    }
+
+    /// Who asks a token server, where it may be asked.
+    fn may_ask(&self, url: &Url) -> Result<&Agent> {
+        self.may_go(url).map(|()| self.agent_for(url))
     }
 
     fn next(&self, url: &Url, response: &Response<Body>) -> Result<Url> {

@@ -120,7 +120,7 @@ fn in_words(said: &[u8]) -> String {
 
 /// A request without an answer.
 pub fn of_transport(url: &Url, error: ureq::Error) -> Failure {
-    let lasting = |what: &str, why: &dyn std::fmt::Display, hint: String| {
+    let lasting = |what: &str, why: &dyn std::fmt::Display, hint: &'static str| {
         Failure::Lasting(Error::new(format!("{url}: {what}: {why}")).hint(hint))
     };
     let passing = |why: &dyn std::fmt::Display| {
@@ -130,28 +130,23 @@ pub fn of_transport(url: &Url, error: ureq::Error) -> Failure {
     };
     if let Some(tls) = tls_error(&error) {
         if is_about_certificate(tls) {
-            let hint = format!(
-                "put the CA that signs for it into /etc/docker/certs.d/{}/ca.crt, or name a file of CAs by SSL_CERT_FILE",
-                url.authority
-            );
+            let hint = "put the CA that signs for it into the registry's folder, /etc/docker/certs.d/HOST:PORT/ca.crt, or \
+                        name a file of CAs by SSL_CERT_FILE";
             return lasting("its certificate is not believed", tls, hint);
         }
         if let rustls::Error::AlertReceived(_) = tls {
-            let hint = format!(
-                "if it wants to see a certificate: put it and its key into /etc/docker/certs.d/{}/ as client.cert and \
-                 client.key, or name their folder by --cert-dir",
-                url.authority
-            );
+            let hint = "if it is the registry and wants to see a certificate: put it and its key into \
+                        /etc/docker/certs.d/HOST:PORT/ as client.cert and client.key, or name their folder by --cert-dir";
             return lasting("it refuses", tls, hint);
         }
-        return lasting("no TLS", tls, "does it speak https? If it does not: --plain-http".to_owned());
+        return lasting("no TLS", tls, "does it speak https? If it does not: --plain-http");
     }
     match error {
         ureq::Error::Io(error) => passing(&error),
         error @ (ureq::Error::Timeout(_) | ureq::Error::HostNotFound | ureq::Error::ConnectionFailed) => {
             passing(&error)
         }
-        error => lasting("no answer that could be understood", &error, "is this a registry?".to_owned()),
+        error => lasting("no answer that could be understood", &error, "is this a registry?"),
     }
 }
 

@@ -31,12 +31,21 @@ const FOLDERS: [&str; 2] = ["/etc/docker/certs.d", "/etc/containers/certs.d"];
 /// The same in the caller's folder of settings.
 const OWN_FOLDER: &str = "containers/certs.d";
 
-/// What TLS believes on the way to this registry, and what it shows. Where certificates are not `needed` for sure, having
+/// How TLS speaks to the registry, and how to others that it leads to: both are believed by the same certificates, but the
+/// caller's own is the registry's alone to see.
+pub struct Trust {
+    /// To the registry.
+    pub registry: TlsConfig,
+    /// To its token server and its storage.
+    pub others: TlsConfig,
+}
+
+/// Whom TLS believes on the way to this registry, and what it shows. Where certificates are not `needed` for sure, having
 /// none is no failure yet.
 ///
 /// # Errors
 /// Where there are none, or a file that should have one has none in it.
-pub fn config(door: &Door, needed: bool) -> Result<TlsConfig> {
+pub fn find(door: &Door, needed: bool) -> Result<Trust> {
     let registry = &door.reference.registry;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut authorities = if door.verify { bundle()? } else { Vec::new() };
@@ -56,8 +65,12 @@ pub fn config(door: &Door, needed: bool) -> Result<TlsConfig> {
             FOLDERS[0]
         )));
     }
-    let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider).client_cert(own);
-    Ok(builder.disable_verification(!door.verify).root_certs(RootCerts::new_with_certs(&authorities)).build())
+    let roots = RootCerts::new_with_certs(&authorities);
+    let showing = |own| {
+        let builder = TlsConfig::builder().unversioned_rustls_crypto_provider(provider.clone()).client_cert(own);
+        builder.disable_verification(!door.verify).root_certs(roots.clone()).build()
+    };
+    Ok(Trust { registry: showing(own), others: showing(None) })
 }
 
 /// The folder that the caller named, or else those of this registry. Its name is a checked one.

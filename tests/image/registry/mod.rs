@@ -362,6 +362,25 @@ fn a_registry_that_wants_a_certificate_sees_it() {
     unpack(&["--cert-dir", "shown"]).run().fails().err_has("me.key");
 }
 
+#[test]
+fn ones_own_certificate_is_the_registrys_alone_to_see() {
+    let place = Place::new("own-certificate");
+    certificates(&place);
+    let (certificate, key, ca) = (place.text("server.crt"), place.text("server.key"), place.text("ca.crt"));
+    let tls = format!("  tls: {{ certificate: {certificate}, key: {key}, clientcas: [{ca}] }}\n");
+    fs::create_dir(place.path("shown")).unwrap();
+    for (from, to) in [("ca.crt", "ca.crt"), ("server.crt", "me.cert"), ("server.key", "me.key")] {
+        fs::copy(place.path(from), place.path("shown").join(to)).unwrap();
+    }
+    // It stands for a token server that would like to know who comes.
+    let curious = Registry::start_with(&place, &tls, "");
+    let token = format!("https://{}/token", curious.host);
+    let auth = format!("auth: {{ token: {{ realm: '{token}', service: x, issuer: x, rootcertbundle: {ca} }} }}\n");
+    let registry = Registry::start_with(&place, &tls, &auth);
+    let output = image(&place, &["unpack", "--cert-dir", "shown", &registry.image("app"), "x"]).run();
+    output.fails().err_has(&format!("{token}: it refuses"));
+}
+
 /// Runs a command where the host has other files: `$1` is bound over each.
 fn with_files(command: TestCommand, files: &[(&str, &str)]) -> TestCommand {
     let binds = files.iter().map(|(file, own)| format!("mount --bind {own} {file} && ")).collect::<String>();
