@@ -14,6 +14,7 @@ mod check;
 mod cpulist;
 pub mod default_seccomp;
 pub mod example;
+mod filter;
 pub mod hooks;
 pub mod id;
 mod json_path;
@@ -24,6 +25,7 @@ pub mod mounts;
 mod namespaces;
 mod net;
 pub mod process;
+mod program;
 mod rdt;
 pub mod rootfs;
 mod schedule;
@@ -32,8 +34,10 @@ pub mod spec;
 pub mod syscalls;
 mod sysctl;
 
+pub use filter::{Seccomp, SeccompAction, SeccompArch, SeccompArg, SeccompOp, SeccompRule};
 pub use id::ContainerId;
 pub use load::{load, parse, parse_process, parse_resources, parse_seccomp, read, read_file};
+pub use program::{Capabilities, MemoryPolicy, Process, Rlimit, Scheduler};
 pub use sysctl::holder as sysctl_holder;
 
 /// A container, as it is going to be.
@@ -180,110 +184,6 @@ pub struct IdMap {
     pub outside: u32,
     /// How many.
     pub count: u32,
-}
-
-/// `process`: what runs, as whom, and with which rights.
-#[derive(Clone, Debug, Default)]
-pub struct Process {
-    /// Whether it gets a new pseudo-terminal.
-    pub terminal: bool,
-    /// Rows and columns of that terminal.
-    pub console_size: Option<(u16, u16)>,
-    /// User id, as the process sees it.
-    pub uid: u32,
-    /// Group id, likewise.
-    pub gid: u32,
-    /// umask(2), if said.
-    pub umask: Option<u32>,
-    /// Supplementary groups.
-    pub additional_gids: Vec<u32>,
-    /// The caller's supplementary groups stay and `additional_gids` are not set; an annotation of the container says so
-    /// ([`process::keeps_groups`]), hence never this object itself.
-    pub keep_groups: bool,
-    /// Program and arguments; never empty.
-    pub args: Vec<String>,
-    /// Environment, `NAME=value` each.
-    pub env: Vec<String>,
-    /// Working folder, absolute.
-    pub cwd: PathBuf,
-    /// The five sets; all empty when config.json says nothing, as runc and crun understand silence.
-    pub capabilities: Capabilities,
-    /// Resource limits, each resource once.
-    pub rlimits: Vec<Rlimit>,
-    /// PR_SET_NO_NEW_PRIVS.
-    pub no_new_privileges: bool,
-    /// AppArmor profile to enter at the exec.
-    pub apparmor_profile: Option<String>,
-    /// SELinux label of the exec.
-    pub selinux_label: Option<String>,
-    /// /proc/PID/oom_score_adj.
-    pub oom_score_adj: Option<i32>,
-    /// sched_setattr(2).
-    pub scheduler: Option<Scheduler>,
-    /// ioprio_set(2): class in the upper bits, priority in the lower.
-    pub io_priority: Option<u16>,
-    /// CPUs of the runtime's own process until the exec.
-    pub affinity_initial: Option<Vec<u32>>,
-    /// CPUs of the program.
-    pub affinity_final: Option<Vec<u32>>,
-    /// What was tolerated and is worth a line in the log, such as a capability that nobody knows.
-    pub warnings: Vec<String>,
-}
-
-/// One resource limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rlimit {
-    /// RLIMIT_* number.
-    pub resource: u32,
-    /// Its name in config.json, for messages.
-    pub name: &'static str,
-    /// Soft limit; `u64::MAX` is unlimited.
-    pub soft: u64,
-    /// Hard limit.
-    pub hard: u64,
-}
-
-/// Bit sets of capabilities: bit n is the capability with number n.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Capabilities {
-    #[allow(missing_docs, reason = "the names of capabilities(7)")]
-    pub bounding: u64,
-    #[allow(missing_docs, reason = "the names of capabilities(7)")]
-    pub effective: u64,
-    #[allow(missing_docs, reason = "the names of capabilities(7)")]
-    pub inheritable: u64,
-    #[allow(missing_docs, reason = "the names of capabilities(7)")]
-    pub permitted: u64,
-    #[allow(missing_docs, reason = "the names of capabilities(7)")]
-    pub ambient: u64,
-}
-
-/// The arguments of sched_setattr(2).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Scheduler {
-    /// SCHED_* number.
-    pub policy: u32,
-    /// SCHED_FLAG_* bits.
-    pub flags: u64,
-    /// Nice value, of SCHED_OTHER and SCHED_BATCH.
-    pub nice: i32,
-    /// Static priority, of SCHED_FIFO and SCHED_RR.
-    pub priority: u32,
-    /// Nanoseconds, of SCHED_DEADLINE.
-    pub runtime: u64,
-    /// Nanoseconds, of SCHED_DEADLINE.
-    pub deadline: u64,
-    /// Nanoseconds, of SCHED_DEADLINE.
-    pub period: u64,
-}
-
-/// The arguments of set_mempolicy(2).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemoryPolicy {
-    /// MPOL_* number with its mode flags.
-    pub mode: u32,
-    /// NUMA nodes.
-    pub nodes: Vec<u32>,
 }
 
 /// The container's filesystem.
@@ -443,98 +343,4 @@ pub struct NetDevice {
     pub host_name: String,
     /// Its name inside.
     pub name: String,
-}
-
-/// `linux.seccomp`, names resolved to rows of [`syscalls::NATIVE`].
-#[derive(Clone, Debug)]
-pub struct Seccomp {
-    /// What happens where no rule matches.
-    pub default_action: SeccompAction,
-    /// Architectures that this machine's kernel can run, the native one first.
-    pub architectures: Vec<SeccompArch>,
-    /// SECCOMP_FILTER_FLAG_* bits that matter to a single thread, so without TSYNC.
-    pub flags: u64,
-    /// The rules, in order.
-    pub rules: Vec<SeccompRule>,
-    /// Where the descriptor of SCMP_ACT_NOTIFY goes.
-    pub listener_path: Option<PathBuf>,
-    /// What goes with it.
-    pub listener_metadata: String,
-}
-
-/// One rule: the action holds for each system call where all the conditions hold.
-#[derive(Clone, Debug)]
-pub struct SeccompRule {
-    /// Its place in `linux.seccomp.syscalls`, for messages.
-    pub index: usize,
-    /// The system calls; names that no architecture of this machine has are left out.
-    pub calls: Vec<syscalls::Call>,
-    /// What happens.
-    pub action: SeccompAction,
-    /// All must hold; each argument at most once.
-    pub args: Vec<SeccompArg>,
-}
-
-/// What a filter answers, seccomp(2).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum SeccompAction {
-    /// SCMP_ACT_KILL, SCMP_ACT_KILL_THREAD
-    KillThread,
-    /// SCMP_ACT_KILL_PROCESS
-    KillProcess,
-    /// SCMP_ACT_TRAP
-    Trap,
-    /// SCMP_ACT_ERRNO with its errno
-    Errno(u16),
-    /// SCMP_ACT_TRACE with its message
-    Trace(u16),
-    /// SCMP_ACT_ALLOW
-    Allow,
-    /// SCMP_ACT_LOG
-    Log,
-    /// SCMP_ACT_NOTIFY
-    Notify,
-}
-
-/// One calling convention that a kernel serves: libseccomp's SCMP_ARCH_*.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeccompArch {
-    /// Such as `SCMP_ARCH_X86_64`.
-    pub name: &'static str,
-    /// The AUDIT_ARCH_* number that the kernel puts into seccomp_data; x32 shares x86_64's.
-    pub audit: u32,
-    /// Column of the numbers in [`syscalls::Names`].
-    pub column: usize,
-    /// Whether arguments have 64 bits.
-    pub wide: bool,
-    /// What is added to each number; not 0 for x32 alone.
-    pub offset: u32,
-    /// The numbers of socketcall(2) and ipc(2), where they stand for several system calls.
-    pub multiplexers: Option<(u16, u16)>,
-}
-
-/// One condition on an argument.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SeccompArg {
-    /// Which argument, 0 to 5.
-    pub index: u8,
-    /// How it is compared.
-    pub op: SeccompOp,
-    /// With what; the mask for [`SeccompOp::MaskedEqual`].
-    pub value: u64,
-    /// The value behind the mask.
-    pub value_two: u64,
-}
-
-/// SCMP_CMP_*.
-#[allow(missing_docs, reason = "the names say it")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SeccompOp {
-    NotEqual,
-    Less,
-    LessOrEqual,
-    Equal,
-    GreaterOrEqual,
-    Greater,
-    MaskedEqual,
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::changes::xattrs::{self, Notes};
 use super::changes::{self, Change, FileKind};
-use super::layers::UPPER;
+use super::layers::{self, UPPER};
 use super::store::Box;
 use super::text;
 use super::tree::{self, Place};
@@ -165,6 +165,7 @@ impl Root {
 /// # Errors
 /// Where one cannot be opened.
 pub(super) fn roots(held: &Box) -> Result<Vec<Root>> {
+    layers::require_mounted(held)?;
     let open = |(place, layer): (usize, &super::store::Layer)| {
         let upper = held.layer_folder(place).join(UPPER);
         let upper = match tree::open_root(&upper) {

@@ -64,26 +64,34 @@ impl Attributes {
         })
     }
 
-    /// Gives them to a file of the same kind. Owner first, since a change of owner takes setuid bits and capabilities; times
-    /// last. All of it goes to one inode, opened once: whoever may write to the folder gains nothing by putting a link there.
-    pub(super) fn give(&self, folder: BorrowedFd<'_>, name: &CStr) -> Result<()> {
+    /// Gives them to the file of a name, if it is the one that is meant; gives whether it was. All of it goes to one inode,
+    /// opened once: whoever may write to the folder gains nothing by putting a link there, or another file.
+    pub(super) fn give(&self, folder: BorrowedFd<'_>, name: &CStr, which: Which<'_>) -> Result<bool> {
         let file = self.open(folder, name)?;
-        let what = |call: &str| format!("{call} {name:?}");
+        if !which.is(&file, self).context(|| format!("look at {name:?}"))? {
+            return Ok(false);
+        }
+        self.give_to(&file).context(|| format!("{name:?}")).map(|()| true)
+    }
+
+    /// Gives them to a file of the same kind that is open. Owner first, since a change of owner takes setuid bits and
+    /// capabilities; times last.
+    fn give_to(&self, file: &OwnedFd) -> Result<()> {
         let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        rustix::fs::chownat(&file, "", uid, gid, AtFlags::EMPTY_PATH).context(|| what("chown"))?;
+        rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH).context(|| "chown")?;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         if FileType::from_raw_mode(self.mode) != FileType::Symlink {
-            rustix::fs::chmod(&path, Mode::from_raw_mode(self.mode & 0o7777)).context(|| what("chmod"))?;
+            rustix::fs::chmod(&path, Mode::from_raw_mode(self.mode & 0o7777)).context(|| "chmod")?;
         }
-        let old = xattrs::of_host(folder, name)?;
+        let old = xattrs::of_open(file.as_fd())?;
         for (key, _) in old.iter().filter(|(key, _)| !self.xattrs.iter().any(|(kept, _)| kept == key)) {
-            rustix::fs::removexattr(&path, key.as_c_str()).context(|| format!("remove {key:?} of {name:?}"))?;
+            rustix::fs::removexattr(&path, key.as_c_str()).context(|| format!("remove the attribute {key:?}"))?;
         }
         for (key, value) in self.xattrs.iter().filter(|new| !old.contains(new)) {
             rustix::fs::setxattr(&path, key.as_c_str(), value, XattrFlags::empty())
-                .context(|| format!("set {key:?} of {name:?}"))?;
+                .context(|| format!("set the attribute {key:?}"))?;
         }
-        self.times_to(&file).context(|| what("set the times of"))
+        self.times_to(file).context(|| "set the times")
     }
 
     /// Gives the times alone.
@@ -108,32 +116,86 @@ impl Attributes {
     }
 }
 
+/// Which file is meant by a name in a folder that somebody else may write to. Links and files of theirs can be put there at
+/// any moment, and so can files of ours, from elsewhere in the folder; to make one of ours is out of their power.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Which<'a> {
+    /// Whatever is there: nobody else writes to the folder.
+    Any,
+    /// One that we have made right before, with nothing in it, or in an attempt that was killed.
+    New,
+    /// The one that had these attributes, some of which may have been changed already.
+    Old(&'a Attributes),
+}
+
+impl Which<'_> {
+    /// Whether an open file is the one that is about to get these attributes.
+    fn is(self, file: &OwnedFd, next: &Attributes) -> Result<bool> {
+        let found = rustix::fs::fstat(file).context(|| "stat")?;
+        let rights = |mode: u32| mode & 0o777;
+        Ok(match self {
+            Self::Any => true,
+            Self::New => {
+                let ours = [rustix::process::geteuid().as_raw(), next.uid].contains(&found.st_uid);
+                ours && match FileType::from_raw_mode(found.st_mode) {
+                    FileType::Directory => {
+                        [0o700, rights(next.mode)].contains(&rights(found.st_mode)) && is_empty(file)?
+                    }
+                    _ => found.st_nlink == 1,
+                }
+            }
+            // An inode that is free again may be anybody's next one, but not with another's owner.
+            Self::Old(old) => {
+                found.st_ino == old.inode
+                    && [old.uid, next.uid].contains(&found.st_uid)
+                    && [old.gid, next.gid].contains(&found.st_gid)
+                    && [rights(old.mode), rights(next.mode)].contains(&rights(found.st_mode))
+            }
+        })
+    }
+}
+
+fn is_empty(folder: &OwnedFd) -> Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(folder, ".", flags, Mode::empty()).context(|| "open")?;
+    Ok(tree::entries(&folder).context(|| "read")?.is_empty())
+}
+
 /// Copies a file that is no folder, with all that belongs to it, and puts it in the place of whatever else than a folder
 /// is there. `next` is a name in the target's folder that is free or left over from an attempt.
 pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<()> {
     let what = || format!("make {:?}", to.name);
     remove_file(&to.folder, next)?;
-    make(&from.folder, &from.name, side, &to.folder, next).context(what)?;
+    let made = make(&from.folder, &from.name, side, &to.folder, next).context(what)?;
+    if tree::find(&to.folder, next).context(what)?.is_none_or(|found| found.st_ino != made) {
+        bail!("{}: somebody has put another file in its place", what());
+    }
     rustix::fs::renameat(&to.folder, next, &to.folder, &to.name).context(what)
 }
 
-/// Copies a file that is no folder, with all that belongs to it, to a name that nothing has.
-pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<()> {
+/// Copies a file that is no folder, with all that belongs to it, to a name that nothing has; gives its inode.
+pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<u64> {
     let attributes = Attributes::read(from.as_fd(), name, side)?;
     let kind = FileType::from_raw_mode(attributes.mode);
-    match kind {
+    let file = match kind {
         FileType::RegularFile => content(from, name, to, new)?,
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new()).context(|| "readlink")?;
             rustix::fs::symlinkat(target, to, new).context(|| "symlink")?;
+            attributes.open(to.as_fd(), new)?
         }
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => {
             let number = tree::find(from, name).context(|| "stat")?.map_or(0, |stat| stat.st_rdev);
             rustix::fs::mknodat(to, new, kind, Mode::from(0o600), number).context(|| "mknod")?;
+            attributes.open(to.as_fd(), new)?
         }
         other => bail!("a file of the kind {other:?} cannot be copied"),
+    };
+    if !Which::New.is(&file, &attributes)? {
+        bail!("somebody has put another file in its place");
     }
-    attributes.give(to.as_fd(), new)
+    attributes.give_to(&file)?;
+    rustix::fs::fstat(&file).map(|made| made.st_ino).context(|| "stat")
 }
 
 /// Puts another name of a file of the same filesystem in place.
@@ -153,7 +215,8 @@ pub(super) fn remove_file(folder: &OwnedFd, name: &CStr) -> Result<()> {
     }
 }
 
-fn content(from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr) -> Result<()> {
+/// Copies what is in a file; gives the new one, open.
+fn content(from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr) -> Result<OwnedFd> {
     let what = || format!("copy {name:?}");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, flags, Mode::empty()).context(what)?;
@@ -163,10 +226,10 @@ fn content(from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr) -> Result<()> 
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(to, new, flags, Mode::from(0o600)).context(what)?;
-    if rustix::fs::ioctl_ficlone(&target, &source).is_ok() {
-        return Ok(());
+    if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
+        pieces(&source, &target, &found).context(what)?;
     }
-    pieces(&source, &target, &found).context(what)
+    Ok(target)
 }
 
 /// Copies what is data and leaves holes as they are.

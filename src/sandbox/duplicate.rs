@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, CWD, FileType, Mode, Stat};
 
-use super::copy::{self, Attributes, Side};
+use super::copy::{self, Attributes, Side, Which};
 use super::layers::{self, UPPER, WORK};
 use super::tree::{self, Place};
 use super::{base, store};
@@ -61,7 +61,7 @@ fn layer(from: &Path, to: &Path) -> Result<()> {
     for path in folders.iter().rev() {
         let (source, target) = (Place::open(&copy.from, path)?, Place::open(&copy.to, path)?);
         let attributes = Attributes::read(source.folder.as_fd(), &source.name, Side::Host)?;
-        attributes.give(target.folder.as_fd(), &target.name)?;
+        attributes.give(target.folder.as_fd(), &target.name, Which::Any)?;
     }
     Ok(())
 }

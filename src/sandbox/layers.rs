@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, Xat
 use rustix::io::Errno;
 
 use super::changes::xattrs::{self, Notes};
-use super::host::{HostMount, Treatment};
+use super::host::{self, HostMount, Treatment};
 use super::store::{self, Box, Layer};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Above, Overlay};
@@ -73,9 +73,7 @@ pub(super) fn of_place(held: &mut Box, path: &Path, lower: PathBuf, mount: &Host
 
 /// The number of the layer of `path`, found or made.
 fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
-    let inner = path.strip_prefix(&mount.path).unwrap_or(path);
-    let root = if inner.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(inner) };
-    let layer = Layer { path: path.to_owned(), root, kind: mount.kind.clone() };
+    let layer = layer_of(path, mount);
     match held.record.layers.iter().position(|known| known.path == path) {
         Some(place) => check_same(held, place, &layer).map(|()| place),
         None => {
@@ -83,6 +81,18 @@ fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
             Ok(held.record.layers.len() - 1)
         }
     }
+}
+
+/// What is remembered of a folder's filesystem.
+fn layer_of(path: &Path, mount: &HostMount) -> Layer {
+    let inner = path.strip_prefix(&mount.path).unwrap_or(path);
+    let root = if inner.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(inner) };
+    Layer { path: path.to_owned(), root, kind: mount.kind.clone() }
+}
+
+/// Whether both are the same part of a filesystem of the same sort.
+fn are_same(one: &Layer, other: &Layer) -> bool {
+    (&one.kind, &one.root) == (&other.kind, &other.root)
 }
 
 fn above(held: &Box, place: usize) -> Above {
@@ -93,10 +103,7 @@ fn above(held: &Box, place: usize) -> Above {
 /// A box that changed a disk's files must not lay these changes over another disk's.
 fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
     let layer = &held.record.layers[place];
-    if (&layer.kind, &layer.root) == (&now.kind, &now.root) {
-        return Ok(());
-    }
-    if held.is_unchanged(place) {
+    if are_same(layer, now) || held.is_unchanged(place) {
         return Ok(());
     }
     Err(Error::new(format!(
@@ -107,6 +114,25 @@ fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
         now.kind
     ))
     .hint("mount the other filesystem again, or discard the box"))
+}
+
+/// Refuses to look for the changed files of a filesystem where it is not: what is below its mount is another's.
+///
+/// # Errors
+/// Then.
+pub(super) fn require_mounted(held: &Box) -> Result<()> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    let mounts = host::mounts(&table);
+    for (place, layer) in held.record.layers.iter().enumerate() {
+        let around = mounts.iter().filter(|mount| layer.path.starts_with(&mount.path));
+        let nearest = around.max_by_key(|mount| mount.path.as_os_str().len());
+        let is_there = nearest.is_some_and(|mount| are_same(layer, &layer_of(&layer.path, mount)));
+        if !is_there && !held.is_unchanged(place) {
+            let error = format!("the filesystem of {:?}, of which the box {} has changes, ", layer.path, held.name());
+            return Err(Error::new(error + "is not mounted there").hint("mount it again, or discard the box"));
+        }
+    }
+    Ok(())
 }
 
 /// What holds on the host holds inside; and no device node of the host's files can be opened, whoever owns it.

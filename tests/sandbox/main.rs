@@ -13,6 +13,7 @@
 //! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
 //! | `mounts.rs` | hosts with mounts below `/`, each kind |
 //! | `confined.rs` | what a hostile program tries |
+//! | `races.rs` | what somebody on the host does during a commit |
 //! | `rules.rs` | `--hide` and its kin |
 //! | `limits.rs` | `--memory`, `--cpus`, `--pids`, `--seccomp` |
 //! | `network.rs`, `lab.rs` | `--net private`, in network namespaces that play the host and the internet |
@@ -42,6 +43,7 @@ mod place;
 mod power;
 mod profiles;
 mod prune;
+mod races;
 mod rootless;
 mod rules;
 mod run;

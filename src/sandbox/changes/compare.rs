@@ -5,7 +5,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 
-use rustix::fs::{FileType, Mode, OFlags, Stat};
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::xattrs::{self, Notes, Xattrs};
@@ -209,24 +209,45 @@ fn contents_differ(host: &File<'_>, own: &File<'_>) -> Result<bool> {
     })
 }
 
+/// Compares what both hold; a hole is as good as zeros, and where both have one, nothing is read.
 fn bytes_differ(one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
+    let stat = |file: &OwnedFd| rustix::fs::fstat(file).context(|| "stat");
+    let (before, after) = (stat(one)?, stat(other)?);
+    let has_holes = |stat: &Stat| (stat.st_blocks as u64) * 512 < stat.st_size as u64;
+    let sparse = has_holes(&before) && has_holes(&after);
+    let size = before.st_size.max(after.st_size) as u64;
     let mut chunks = (vec![0; CHUNK], vec![0; CHUNK]);
-    loop {
-        let sizes = (fill(one, &mut chunks.0)?, fill(other, &mut chunks.1)?);
+    let mut at = 0;
+    while at < size {
+        if sparse {
+            at = data_from(one, at, size)?.min(data_from(other, at, size)?);
+        }
+        let sizes = (fill(one, &mut chunks.0, at)?, fill(other, &mut chunks.1, at)?);
         if chunks.0[..sizes.0] != chunks.1[..sizes.1] {
             return Ok(true);
         }
-        if sizes.0 == 0 {
-            return Ok(false);
-        }
+        at += CHUNK as u64;
+    }
+    Ok(false)
+}
+
+/// Where a file has data next.
+fn data_from(file: &OwnedFd, at: u64, size: u64) -> Result<u64> {
+    match rustix::fs::seek(file, SeekFrom::Data(at)) {
+        Ok(found) => Ok(found),
+        // Nothing but a hole up to the end.
+        Err(Errno::NXIO) => Ok(size),
+        // A filesystem that knows no holes.
+        Err(Errno::INVAL | Errno::OPNOTSUPP) => Ok(at),
+        Err(errno) => Err(errno).context(|| "look for data"),
     }
 }
 
-/// Reads until the buffer is full or the file ends.
-fn fill(file: &OwnedFd, buffer: &mut [u8]) -> Result<usize> {
+/// Reads from a place on until the buffer is full or the file ends.
+fn fill(file: &OwnedFd, buffer: &mut [u8], at: u64) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
-        match rustix::io::read(file, &mut buffer[filled..]) {
+        match rustix::io::pread(file, &mut buffer[filled..], at + filled as u64) {
             Ok(0) => break,
             Ok(more) => filled += more,
             Err(Errno::INTR) => {}

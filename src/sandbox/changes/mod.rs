@@ -19,7 +19,7 @@ use serde::Serialize;
 pub use content::Content;
 
 use self::view::View;
-use super::layers::UPPER;
+use super::layers::{self, UPPER};
 use super::store::Box;
 use crate::error::{Context, Result};
 
@@ -174,6 +174,7 @@ impl Changes {
     /// # Errors
     /// Names the file that cannot be read.
     pub fn of(held: &Box) -> Result<Self> {
+        layers::require_mounted(held)?;
         let mut all = Vec::new();
         let mut views = Vec::new();
         for (place, layer) in held.record.layers.iter().enumerate() {

@@ -54,7 +54,7 @@ impl Notes {
     /// One of them, of a file that is there.
     fn read(self, folder: BorrowedFd<'_>, file: &CStr, note: &str) -> Result<Option<Vec<u8>>, Errno> {
         let name = CString::new(format!("{}{note}", self.prefix())).map_err(|_| Errno::INVAL)?;
-        value_at(&path(folder, file), &name)
+        At::name(folder, file).value(&name)
     }
 }
 
@@ -64,6 +64,16 @@ impl Notes {
 /// Where they cannot be read.
 pub fn of_host(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
     let mut all = read(folder, name)?;
+    all.sort_unstable();
+    Ok(all)
+}
+
+/// Those of a file that is open, as the host has them, sorted.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn of_open(file: BorrowedFd<'_>) -> Result<Xattrs> {
+    let mut all = At::open(file).read().context(|| "read the extended attributes")?;
     all.sort_unstable();
     Ok(all)
 }
@@ -131,54 +141,77 @@ fn handle_in(note: &[u8]) -> Option<FileHandle> {
     (usize::from(*length) == note.len()).then_some(FileHandle { kind: *kind, bytes })
 }
 
-/// Links are read themselves: what comes last is not followed by the calls, and procfs leads to an open folder.
-fn path(folder: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
-    [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat()
+/// By which path the calls reach a file.
+struct At {
+    path: Vec<u8>,
+    /// Whether what comes last is followed, which a link of procfs has to be.
+    follow: bool,
+}
+
+impl At {
+    /// A name in a folder. Links are read themselves: what comes last is not followed, and procfs leads to an open folder.
+    fn name(folder: BorrowedFd<'_>, name: &CStr) -> Self {
+        let path = [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
+        Self { path, follow: false }
+    }
+
+    /// What is open, a link as well.
+    fn open(file: BorrowedFd<'_>) -> Self {
+        Self { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into_bytes(), follow: true }
+    }
+
+    fn names(&self) -> Result<Vec<CString>, Errno> {
+        let call = |list: &mut [u8]| match self.follow {
+            true => rustix::fs::listxattr(&self.path[..], list),
+            false => rustix::fs::llistxattr(&self.path[..], list),
+        };
+        let list = match grown(256, call) {
+            Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
+            other => other?,
+        };
+        let names = list.split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+        Ok(names.map(CStr::to_owned).collect())
+    }
+
+    /// `None`: there is none of that name.
+    fn value(&self, name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
+        let call = |value: &mut [u8]| match self.follow {
+            true => rustix::fs::getxattr(&self.path[..], name, value),
+            false => rustix::fs::lgetxattr(&self.path[..], name, value),
+        };
+        match grown(256, call) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),
+            other => other.map(Some),
+        }
+    }
+
+    fn read(&self) -> Result<Xattrs, Errno> {
+        let mut all = Vec::new();
+        for name in self.names()? {
+            // It may have gone in between.
+            let value = self.value(&name)?;
+            all.extend(value.map(|value| (name, value)));
+        }
+        Ok(all)
+    }
+}
+
+/// What a call writes into a buffer, which grows until it suffices. Nothing is larger than 64 KiB.
+fn grown(size: usize, call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
+    let mut buffer = vec![0; size];
+    loop {
+        match call(&mut buffer) {
+            Err(Errno::RANGE) if buffer.len() < 1 << 20 => buffer.resize(buffer.len() * 4, 0),
+            other => {
+                buffer.truncate(other?);
+                return Ok(buffer);
+            }
+        }
+    }
 }
 
 fn read(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
-    let what = || format!("read the extended attributes of {name:?}");
-    let path = path(folder, name);
-    let mut list = Vec::new();
-    loop {
-        let size = match rustix::fs::llistxattr_query(&path[..]) {
-            Ok(0) | Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
-            other => other.context(what)?,
-        };
-        list.resize(size, 0);
-        match rustix::fs::llistxattr(&path[..], &mut list[..]) {
-            // It has grown in between.
-            Err(Errno::RANGE) => {}
-            other => {
-                list.truncate(other.context(what)?);
-                break;
-            }
-        }
-    }
-    let mut all = Vec::new();
-    for name in list.split_inclusive(|byte| *byte == 0).filter_map(|name| CStr::from_bytes_with_nul(name).ok()) {
-        all.extend(value_at(&path, name).context(what)?.map(|value| (name.to_owned(), value)));
-    }
-    Ok(all)
-}
-
-/// `None`: there is none of that name.
-fn value_at(path: &[u8], name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
-    let mut value = vec![0; 256];
-    loop {
-        match rustix::fs::lgetxattr(path, name, &mut value[..]) {
-            Ok(size) => {
-                value.truncate(size);
-                return Ok(Some(value));
-            }
-            Err(Errno::RANGE) => {
-                let size = rustix::fs::lgetxattr_query(path, name)?;
-                value.resize(size.max(value.len() * 2), 0);
-            }
-            Err(Errno::NODATA | Errno::OPNOTSUPP) => return Ok(None),
-            Err(errno) => return Err(errno),
-        }
-    }
+    At::name(folder, name).read().context(|| format!("read the extended attributes of {name:?}"))
 }
 
 #[cfg(test)]

@@ -83,6 +83,8 @@ impl Stage {
 pub(super) struct Journal {
     /// Whether everything that the box changed is part of it: then its layers are put away.
     pub(super) whole: bool,
+    /// What a file is called until it is in its place: nobody can know the name before.
+    pub(super) next: String,
     /// In order: what goes, the deepest first; then what comes, folders first.
     pub(super) steps: Vec<Step>,
     /// Folders of the host that are not to look modified, or modified when the box modified them; the deepest first.

@@ -8,7 +8,7 @@ mod journal;
 mod plan;
 mod steps;
 
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -21,6 +21,7 @@ use self::journal::{Journal, mark};
 use self::steps::Site;
 use super::base::{self, Base, Seen};
 use super::changes::{self, Change, Kind};
+use super::copy::Attributes;
 use super::disk;
 use super::layers::UPPER;
 use super::pattern::{self, Pattern};
@@ -113,10 +114,30 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
     let whole = chosen.len() == changes.len();
     let journal = plan::journal(&chosen, &roots, whole)?;
+    if winner != Winner::Ours {
+        // Between the two looks somebody may have put another file there.
+        let moved = journal.steps.iter().filter(|step| {
+            let path = roots[step.layer].mount.join(&step.path);
+            matches!(step.act, journal::Act::Set(_)) && is_another(step.old.as_ref(), seen.of(&path))
+        });
+        let moved: Vec<PathBuf> = moved.map(|step| roots[step.layer].mount.join(&step.path)).collect();
+        if !moved.is_empty() {
+            return Ok(Outcome::Conflicts(moved));
+        }
+    }
     drop(roots);
     journal.begin(held)?;
     finish(held, &journal)?;
     Ok(Outcome::Done { count: chosen.len(), left })
+}
+
+/// Whether a file that gets other attributes is not the one that was seen.
+fn is_another(old: Option<&Attributes>, seen: Option<&Seen>) -> bool {
+    match (old, seen) {
+        (Some(old), Some(Seen::File { inode, changed })) => (old.inode, old.changed) != (*inode, *changed),
+        (Some(old), Some(Seen::Folder { inode, .. })) => old.inode != *inode,
+        _ => false,
+    }
 }
 
 /// Finishes a commit that was killed.
@@ -296,7 +317,7 @@ fn bring_back(from: &Path, to: &Path) -> Result<()> {
 }
 
 fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a [base::Root]) -> Result<Site<'a>> {
-    let next = steps::next_name(held.name().as_str())?;
+    let next = CString::new(journal.next.as_str()).map_err(|_| Error::new("a name holds no NUL"))?;
     Ok(Site { journal, roots, backup: journal::backup(held)?, next })
 }
 

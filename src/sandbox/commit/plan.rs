@@ -8,6 +8,7 @@ use rustix::fs::FileType;
 
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
+use crate::sandbox::BoxName;
 use crate::sandbox::base::Root;
 use crate::sandbox::changes::xattrs::Notes;
 use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
@@ -82,7 +83,7 @@ pub(super) fn journal(changes: &[&Change], roots: &[Root], whole: bool) -> Resul
     }
     let folders = folders.all.into_iter().rev();
     let folders = folders.map(|((layer, path), (before, after))| Folder { layer, path, before, after }).collect();
-    Ok(Journal { whole, steps: removals, folders })
+    Ok(Journal { whole, next: format!(".myrt-commit-{}", BoxName::made_up()?), steps: removals, folders })
 }
 
 /// Refuses what an ordinary user could do, but not take back: giving a file to others. A file of its own with another group

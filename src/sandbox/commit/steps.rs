@@ -11,7 +11,7 @@ use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::sandbox::base::Root;
-use crate::sandbox::copy::{self, Attributes, Side};
+use crate::sandbox::copy::{self, Attributes, Side, Which};
 use crate::sandbox::disk;
 use crate::sandbox::tree::Place;
 
@@ -97,13 +97,7 @@ impl Site<'_> {
         };
         match &step.act {
             Act::Remove => remove(&place),
-            Act::MakeFolder(attributes) => {
-                match rustix::fs::mkdirat(&place.folder, &place.name, Mode::from(0o700)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(errno).context(|| "mkdir"),
-                }
-                attributes.give(place.folder.as_fd(), &place.name)
-            }
+            Act::MakeFolder(attributes) => make_folder(&place, attributes),
             Act::Put => {
                 let root = &self.roots[step.layer];
                 let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
@@ -113,7 +107,13 @@ impl Site<'_> {
                 let first = self.host(&self.journal.steps[*first])?;
                 copy::link(&first, &place, &self.next).context(|| "link")
             }
-            Act::Set(attributes) => attributes.give(place.folder.as_fd(), &place.name),
+            Act::Set(attributes) => {
+                let old = step.old.as_ref().map_or(Which::Any, Which::Old);
+                match attributes.give(place.folder.as_fd(), &place.name, old)? {
+                    true => Ok(()),
+                    false => Err(Error::new("the host has another file there by now")),
+                }
+            }
         }
     }
 
@@ -142,14 +142,17 @@ impl Site<'_> {
         let root = &self.roots[step.layer];
         let Some(place) = Place::find(&root.host, &step.path)? else { return Ok(()) };
         match (&step.act, &step.old) {
-            (Act::Set(_), Some(old)) => old.give(place.folder.as_fd(), &place.name),
-            (Act::Remove, Some(old)) if is_folder(old) => {
-                match rustix::fs::mkdirat(&place.folder, &place.name, Mode::from(0o700)) {
-                    Ok(()) | Err(Errno::EXIST) => {}
-                    Err(errno) => return Err(errno).context(|| "mkdir"),
+            (Act::Set(given), Some(old)) => {
+                if place.stat()?.is_none() {
+                    return Ok(());
                 }
-                old.give(place.folder.as_fd(), &place.name)
+                let given = Attributes { inode: old.inode, ..given.clone() };
+                if !old.give(place.folder.as_fd(), &place.name, Which::Old(&given))? {
+                    log::warn(format!("{:?} stays as it is: the host has another file there", self.shown(step)));
+                }
+                Ok(())
             }
+            (Act::Remove, Some(old)) if is_folder(old) => make_folder(&place, old),
             (Act::Remove | Act::Put | Act::Link(_), Some(old)) => {
                 let kept = self.kept(number)?;
                 if !is_still(&place, old, &kept)? {
@@ -223,6 +226,14 @@ impl Site<'_> {
     }
 }
 
+/// Makes a folder. Nothing is put into it before it has its attributes: one that is there, and not empty, has them.
+fn make_folder(place: &Place, attributes: &Attributes) -> Result<()> {
+    match rustix::fs::mkdirat(&place.folder, &place.name, Mode::from(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => attributes.give(place.folder.as_fd(), &place.name, Which::New).map(drop),
+        Err(errno) => Err(errno).context(|| "mkdir"),
+    }
+}
+
 fn remove(place: &Place) -> Result<()> {
     let flags = match place.stat()? {
         None => return Ok(()),
@@ -230,9 +241,4 @@ fn remove(place: &Place) -> Result<()> {
         Some(_) => AtFlags::empty(),
     };
     rustix::fs::unlinkat(&place.folder, &place.name, flags).context(|| "remove")
-}
-
-/// A name for what is not in its place yet.
-pub(super) fn next_name(name: &str) -> Result<CString> {
-    CString::new(format!(".myrt-commit-{name}")).map_err(|_| Error::new("a name holds no NUL"))
 }

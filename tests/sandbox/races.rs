@@ -1,0 +1,142 @@
+//! What somebody on the host does while root commits into a folder of theirs: no right and no file of root's is won by it.
+//!
+//! strace makes the commit wait in the middle of one kind of system call, long enough for the other side to act; each test
+//! sees to it that it did.
+
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::path::{Path, PathBuf};
+
+use crate::place::Place;
+use crate::util::command::Running;
+use crate::util::{TestCommand, until};
+
+/// The owner of the folder.
+const MALLORY: u32 = 12345;
+
+/// A folder of theirs on the host.
+fn theirs(place: &Place) -> PathBuf {
+    let folder = place.host().join("theirs");
+    std::fs::create_dir(&folder).unwrap();
+    chown(&folder, Some(MALLORY), Some(MALLORY)).unwrap();
+    folder
+}
+
+/// A commit that waits at each call of a kind, before it or after it.
+fn slow(place: &Place, call: &str, when: &str) -> Running {
+    let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{when}=2000000"));
+    place.sandbox("commit", ["b"]).by(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]).spawn()
+}
+
+/// A program of theirs.
+fn evil(path: &Path) {
+    std::fs::write(path, "evil").unwrap();
+    chown(path, Some(MALLORY), Some(MALLORY)).unwrap();
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+/// That their program has not become root's, wherever it is now.
+#[track_caller]
+fn assert_harmless(folder: &Path) {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if std::fs::read(&path).is_ok_and(|content| content == b"evil") {
+            let found = path.metadata().unwrap();
+            assert_eq!((found.uid(), found.mode() & 0o7777), (MALLORY, 0o755), "{path:?}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "nobody exchanged anything");
+}
+
+#[test]
+fn a_file_that_is_exchanged_while_it_is_written_gets_nothing() {
+    let place = Place::new();
+    let folder = theirs(&place);
+    place.script("echo x >theirs/tool; chmod 4755 theirs/tool").run().ok();
+    // Copying begins with an attempt to share blocks.
+    let running = slow(&place, "ioctl", "delay_enter");
+    let next = until("the file that is being written", || {
+        let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+        entries.into_iter().find(|path| path.file_name().unwrap().to_str().unwrap().starts_with(".myrt-commit"))
+    });
+    std::fs::rename(&next, folder.join("stolen")).unwrap();
+    evil(&next);
+    // Under the other name it goes when the commit is taken back.
+    std::fs::hard_link(&next, folder.join("kept")).unwrap();
+    running.wait().fails().err_has("the commit was taken back");
+    assert_harmless(&folder);
+}
+
+#[test]
+fn a_file_that_is_exchanged_before_its_mode_is_set_gets_nothing() {
+    let place = Place::new();
+    let folder = theirs(&place);
+    std::fs::write(folder.join("tool"), "root's own").unwrap();
+    place.script("chmod 4755 theirs/tool").run().ok();
+    let running = slow(&place, "syncfs", "delay_enter");
+    let journal = place.store().join("b/commit/journal.json");
+    until("the journal", || journal.exists().then_some(()));
+    std::fs::rename(folder.join("tool"), folder.join("moved")).unwrap();
+    evil(&folder.join("tool"));
+    running.wait().fails().err_has("the commit was taken back").err_has("another file");
+    assert_harmless(&folder);
+    assert_eq!(folder.join("moved").metadata().unwrap().mode() & 0o7777, 0o644);
+}
+
+#[test]
+fn a_folder_that_is_exchanged_once_it_is_made_keeps_its_mode() {
+    let place = Place::new();
+    let folder = theirs(&place);
+    let private = folder.join("private");
+    std::fs::create_dir(&private).unwrap();
+    std::fs::set_permissions(&private, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::write(private.join("secret"), "of root").unwrap();
+    place.script("mkdir -m 777 theirs/new").run().ok();
+    let running = slow(&place, "mkdirat", "delay_exit");
+    until("the new folder", || folder.join("new").exists().then_some(()));
+    std::fs::rename(folder.join("new"), folder.join("stolen")).unwrap();
+    std::fs::rename(&private, folder.join("new")).unwrap();
+    running.wait();
+    let found = folder.join("new").metadata().unwrap();
+    assert!(folder.join("new/secret").exists());
+    assert_eq!(found.mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn a_box_may_have_a_file_with_the_name_of_what_is_being_written() {
+    let place = Place::new();
+    place.script("for i in a b; do echo $i >.myrt-commit-$i; done; echo z >z").run().ok();
+    let wanted = place.content_by(|command| place.wrap(command));
+    place.sandbox("commit", ["b"]).run().ok();
+    assert_eq!(place.content(), wanted);
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!(std::fs::read_dir(place.host()).unwrap().count(), 0);
+}
+
+#[test]
+fn changes_of_a_filesystem_that_is_gone_go_nowhere() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    let runtime = crate::util::runtime();
+    let around = format!(
+        "mkdir a; mount -t tmpfs t a; \"$@\" || exit 9; umount a
+         {runtime} sandbox diff --store {store} b && exit 8
+         {runtime} sandbox commit --store {store} b && exit 7
+         ls -A a; mount -t tmpfs t a; {runtime} sandbox commit --store {store} b >/dev/null; ls a"
+    );
+    let out = place.script("echo x >a/new").by(["unshare", "-m", "sh", "-ec", &around, "sh"]).run();
+    out.ok().stdout("new").err_has("is not mounted");
+}
+
+#[test]
+fn a_huge_file_full_of_holes_is_compared_by_what_it_holds() {
+    let place = Place::new();
+    for name in ["same", "other"] {
+        let host = "truncate -s 4T $1; printf x | dd of=$1 bs=1 seek=3T conv=notrunc status=none";
+        TestCommand::shell(host, [name]).cwd(place.host()).run().ok();
+    }
+    let script = "printf y | dd of=other bs=1 seek=2T conv=notrunc status=none; touch -r /etc/passwd same";
+    place.script(script).run().ok();
+    assert_eq!(place.changes(), ["other: modified content,times", "same: modified times"]);
+}
