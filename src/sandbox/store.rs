@@ -328,7 +328,9 @@ impl Box {
 
     /// Whether the host still has the folder that a layer stands for.
     pub(super) fn has_host(&self, place: usize) -> bool {
-        self.record.layers[place].path.is_dir()
+        let path = &self.record.layers[place].path;
+        // A link that somebody has put there leads to another one.
+        path.is_dir() && path.canonicalize().is_ok_and(|real| real == *path)
     }
 
     /// The folder of the host that a layer stands for; where it has gone, an empty one.

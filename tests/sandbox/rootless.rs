@@ -534,3 +534,33 @@ fn what_an_undo_could_not_bring_back_is_not_taken_over() {
     place.sandbox("undo", ["b"]).run().ok();
     assert_eq!(place.content(), before);
 }
+
+#[test]
+fn a_mount_below_a_filesystem_of_the_kernels_is_a_place_as_well() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    if TestCommand::new(["grep", "-q", "hugetlbfs", "/proc/filesystems"]).run().exit_code() != 0 {
+        println!("not run: this kernel has no filesystem in which a folder can be mounted on, as an automounter's");
+        return;
+    }
+    let user = place.user.as_ref().unwrap();
+    let mounts = format!(
+        "mkdir auto; mount -t hugetlbfs t auto; mkdir auto/me; mount -t tmpfs -o uid={},gid={} t auto/me; echo x >auto/me/f",
+        user.uid, user.gid
+    );
+    let out = on_a_host_with(&place, &mounts, "ls auto; cat auto/me/f; echo y >auto/me/g; ls auto/me", "ls auto/me");
+    out.ok().stdout("me\nx\nf\ng\nf");
+}
+
+#[test]
+fn a_link_in_the_place_of_a_folder_is_not_followed_by_a_commit() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    TestCommand::shell("mkdir open elsewhere; chmod 777 open elsewhere; chown 1 open", [""])
+        .cwd(place.host())
+        .run()
+        .ok();
+    place.script("echo x >open/x").run().ok();
+    assert_eq!(place.changes(), ["open/x: added"]);
+    TestCommand::shell("rmdir open; ln -s elsewhere open", [""]).cwd(place.host()).run().ok();
+    place.sandbox("commit", ["b"]).run().fails().err_has("the host has no");
+    assert_eq!(std::fs::read_dir(place.host().join("elsewhere")).unwrap().count(), 0);
+}

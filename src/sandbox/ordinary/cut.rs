@@ -1,7 +1,7 @@
 //! The host's tree, cut at its mounts: folders with a mount somewhere below are made anew, what is in them is a piece.
 
 use std::collections::BTreeSet;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -102,14 +102,15 @@ impl Cutter<'_> {
 
     /// A folder that leads to a mount: each of its entries.
     fn folder(&mut self, path: &Path, here: &OwnedFd, place: bool) -> Result<()> {
-        let mut names: BTreeSet<_> = match tree::open_root(path) {
-            Ok(folder) => tree::entries(&folder).context(|| "read the folder")?,
-            Err(_) => BTreeSet::new(),
-        };
-        // Those of a folder that cannot be read.
+        // Those of a folder that cannot be read, or that the box has another one of, are known by the mounts alone.
         let ways = self.ways.iter().chain(&self.points).filter(|way| way.parent() == Some(path));
-        let names_of_ways = ways.filter_map(|way| std::ffi::CString::new(way.file_name()?.as_bytes()).ok());
-        names.extend(names_of_ways.collect::<Vec<_>>());
+        let mut names: BTreeSet<CString> =
+            ways.filter_map(|way| CString::new(way.file_name()?.as_bytes()).ok()).collect();
+        if let Ok(folder) = tree::open_root(path)
+            && !self.fresh(path)
+        {
+            names.extend(tree::entries(&folder).context(|| "read the folder")?);
+        }
         let mut bound = false;
         for name in names {
             let inner = path.join(OsStr::from_bytes(name.to_bytes()));
@@ -134,6 +135,10 @@ impl Cutter<'_> {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
                 let here = rustix::fs::openat(at, name, flags, Mode::empty()).context(|| "open")?;
                 if self.fresh(path) {
+                    // An automounter's folder leads to mounts, too.
+                    if self.ways.contains(path) {
+                        self.folder(path, &here, false)?;
+                    }
                     return give(&here, found).map(|()| false);
                 }
                 // In a place that is cut, each folder is one.
