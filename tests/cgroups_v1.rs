@@ -116,6 +116,10 @@ fn burst_and_idle_of_a_newer_specification_are_set() {
     bundle.delete_force().ok();
     bundle.config(|config| config["linux"]["resources"]["cpu"] = json!({ "idle": 1 })).run_detached();
     assert_eq!(read(&bundle, "cpu", "cpu.idle"), "1");
+    // An idle cgroup takes no shares, which nobody had changed.
+    let output = bundle.command(["update", "--cpu-share", "512", &bundle.id]).run();
+    output.fails();
+    assert!(output.err().contains("cpu.shares") && !output.err().contains("put back"), "{output}");
 }
 
 #[test]

@@ -89,6 +89,28 @@ fn exec_lands_in_the_same_cgroup() {
 }
 
 #[test]
+fn exec_follows_a_first_process_whose_cgroup_is_gone() {
+    if driver::is_systemd() {
+        // It removes a scope that is empty, and the container's end is told by that.
+        return println!("not run: the scope is systemd's to remove");
+    }
+    let bundle = Bundle::on_v2("v2_moved");
+    bundle.sleeps().run_detached();
+    let home = folder(&bundle);
+    let other = home.with_file_name(format!("{}-other", home.file_name().unwrap().display()));
+    fs::create_dir(&other).unwrap();
+    for pid in read(&bundle, "cgroup.procs").lines() {
+        // Its sleep may be between fork and exec, but not gone.
+        fs::write(other.join("cgroup.procs"), pid).unwrap();
+    }
+    fs::remove_dir(&home).unwrap();
+    let seen = bundle.exec(["grep", "^0::", "/proc/self/cgroup"]);
+    bundle.delete_force().ok();
+    until("the other cgroup is empty", || fs::remove_dir(&other).ok());
+    seen.ok().stdout(&format!("0::{}-other", bundle.cgroup()));
+}
+
+#[test]
 fn pause_freezes_and_resume_thaws() {
     let bundle = Bundle::on_v2("v2_freeze");
     bundle.sleeps().run_detached();

@@ -1,6 +1,7 @@
 //! `hooks`: six kinds, where each runs, in which order, what it reads, what its failure or delay does.
 
 use std::fs;
+use std::os::unix::net::UnixListener;
 
 use crate::only_for_myrt;
 use crate::util::command::write_executable;
@@ -199,6 +200,40 @@ fn a_hook_that_names_an_empty_environment_gets_that() {
     bundle.config(|config| config["hooks"] = json!({ "createRuntime": [{ "path": script, "env": [] }] }));
     bundle.run_command().env("OF_THE_CALLER", "caller").run().ok();
     assert_eq!(fs::read_to_string(said).unwrap(), "nothing\n");
+}
+
+#[test]
+fn a_start_container_hook_lives_under_the_programs_filter_and_rights() {
+    let bundle = Bundle::busybox("hook_filter");
+    bundle
+        .program("hook", "#!/bin/sh\nmkdir /made 2>/said\ngrep -E '^(Seccomp|CapEff):' /proc/self/status >>/said\n")
+        .args(["cat", "/said"]);
+    for (no_new_privileges, action) in
+        [(true, "SCMP_ACT_ERRNO"), (false, "SCMP_ACT_ERRNO"), (true, "SCMP_ACT_NOTIFY"), (false, "SCMP_ACT_NOTIFY")]
+    {
+        if action == "SCMP_ACT_NOTIFY" && !is_myrt() {
+            // Elsewhere the call waits for who listens, and nobody does here.
+            continue;
+        }
+        // Whoever listens to the program hears nothing of hooks: to them the call does not exist.
+        let listener = UnixListener::bind(bundle.outside("notify.sock")).unwrap();
+        bundle.config(|config| {
+            config["hooks"]["startContainer"] = json!([{ "path": "/hook" }]);
+            config["process"]["noNewPrivileges"] = json!(no_new_privileges);
+            config["process"]["capabilities"] = json!({});
+            let calls = ["mkdir", "mkdirat"];
+            config["linux"]["seccomp"] = json!({
+                "defaultAction": "SCMP_ACT_ALLOW",
+                "listenerPath": bundle.outside("notify.sock"),
+                "syscalls": [{ "names": calls, "action": action }],
+            });
+        });
+        let why = if action == "SCMP_ACT_ERRNO" { "Operation not permitted" } else { "Function not implemented" };
+        let said = format!("mkdir: can't create directory '/made': {why}\nCapEff:\t0000000000000000\nSeccomp:\t2");
+        bundle.run().ok().stdout(&said);
+        drop(listener);
+        fs::remove_file(bundle.outside("notify.sock")).unwrap();
+    }
 }
 
 #[test]

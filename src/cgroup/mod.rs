@@ -190,8 +190,9 @@ impl Cgroup {
         Self::join(&record)
     }
 
-    /// Opens, for a further process, the cgroups that a process of the container is in: where a container has passed its
-    /// controllers on, its own cgroup takes no more processes (EBUSY), but that of its first process does.
+    /// Opens, for a further process, the cgroups that a process of the container is in. Where a container has passed its
+    /// controllers on, its own cgroup takes no more processes (EBUSY), but that of its first process does; and who may
+    /// have moved that elsewhere and removed the cgroup of the container.
     ///
     /// # Errors
     /// Where the process is gone.
@@ -201,7 +202,8 @@ impl Cgroup {
         let mut record = record.clone();
         for tree in record.trees.iter_mut().filter(|tree| tree.is_v2()) {
             let there = layout::own_v2(&text);
-            if there.starts_with(&tree.path) {
+            // Not one that lies beyond what this process sees.
+            if !there.starts_with("/..") {
                 tree.path = there;
             }
         }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::output;
 use crate::cli::{Command, Group};
-use crate::plan::{NamespaceKind, capability, example, hooks, memory, mounts, seccomp};
+use crate::plan::{NamespaceKind, capability, example, hooks, memory, mounts, process, seccomp};
 
 /// The row.
 pub const COMMAND: Command = Command {
@@ -27,9 +27,9 @@ Example:
     },
 };
 
-/// Annotations that change what happens on the host; a caller who lets strangers write annotations must filter these. One
-/// that ends in a dot stands for all that begin with it.
-const UNSAFE_ANNOTATIONS: [&str; 1] = ["org.systemd.property."];
+/// Annotations that change what happens on the host or which of its rights the program keeps; a caller who lets strangers
+/// write annotations must filter these. One that ends in a dot stands for all that begin with it.
+const UNSAFE_ANNOTATIONS: [&str; 2] = ["org.systemd.property.", process::KEEPS_GROUPS];
 
 fn features() -> Value {
     json!({
@@ -87,6 +87,7 @@ mod tests {
         assert!(has("/linux/seccomp/actions", "SCMP_ACT_NOTIFY"));
         assert!(has("/linux/capabilities", "CAP_CHECKPOINT_RESTORE"));
         assert!(has("/hooks", "startContainer"));
+        assert!(has("/potentiallyUnsafeConfigAnnotations", "run.oci.keep_original_groups"));
         assert_eq!(features.pointer("/linux/mountExtensions/idmap/enabled"), Some(&Value::Bool(true)));
     }
 }

@@ -13,14 +13,14 @@ use rustix::io::Errno;
 use super::handover::Announcement;
 use super::hooks::Surroundings;
 use super::wire::{Message, Wire};
-use super::{hooks, program, wait};
+use super::{hooks, program};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Capabilities, MemoryPolicy, Process, capability, spec};
 use crate::security::{self, capabilities, keyring, labels, oom, rlimits, schedule, user};
 use crate::sys::beneath::{Beneath, Leaf};
-use crate::sys::clone::{self, Forked};
 use crate::sys::exec::{self, Image};
 use crate::sys::procfs::ProcFs;
+use crate::sys::spawn::LastStep;
 use crate::{log, trace};
 
 /// What the program is to wear.
@@ -146,27 +146,32 @@ impl<'a> Door<'a> {
         Ok(Self { dress, image, env, granted, borrows_admin })
     }
 
-    /// Runs the startContainer hooks as the program would run: by a child with the same rights, not those still borrowed.
+    /// Runs the startContainer hooks as the program would run: under its filter, with the same rights and not those still
+    /// borrowed. Their files lie in the image, which a hostile one replaces.
     ///
     /// # Errors
     /// The first failure of a hook.
-    pub fn run_hooks(&self, hooks: &[spec::Hook], state: &[u8], opener: &Wire) -> Result<()> {
+    pub fn run_hooks(&self, hooks: &[spec::Hook], state: &[u8]) -> Result<()> {
         if hooks.is_empty() {
             return Ok(());
         }
-        match clone::fork(0, None).context(|| "fork for the startContainer hooks")? {
-            Forked::Parent(child) => match wait::reap(&child)? {
-                0 => Ok(()),
-                // It has told the opener why.
-                _ => exec::exit_now(1),
-            },
-            Forked::Child => or_report(opener, || {
-                capabilities::finish(&self.granted)?;
-                let around = Surroundings { env: Some(&self.env), ..Surroundings::default() };
-                hooks::run(hooks, "startContainer", state, around)?;
-                exec::exit_now(0)
-            }),
+        let filter = self.dress.filter.map(security::seccomp::Program::without_listener);
+        let confine = || {
+            if let Some(filter) = &filter {
+                filter.install()?;
+            }
+            self.give_back()
+        };
+        let around = Surroundings { env: Some(&self.env), last: LastStep::of(&confine), ..Surroundings::default() };
+        hooks::run(hooks, "startContainer", state, around)
+    }
+
+    /// Takes away what was borrowed for loading the filter.
+    fn give_back(&self) -> Result<()> {
+        if self.borrows_admin {
+            capabilities::finish(&self.granted)?;
         }
+        Ok(())
     }
 
     /// Loads the filter and becomes the program.
@@ -184,9 +189,7 @@ impl<'a> Door<'a> {
                 std::mem::forget(listener);
             }
         }
-        if self.borrows_admin {
-            capabilities::finish(&self.granted)?;
-        }
+        self.give_back()?;
         drop(step);
         let path = Path::new(std::ffi::OsStr::new(self.image.path().to_str().unwrap_or_default()));
         Err(program::explain(path, self.image.exec()))

@@ -243,7 +243,10 @@ impl Changes {
 fn open_cgroup(container: &Container, options: &ExecOptions) -> Result<Cgroup> {
     let record = &container.state.cgroup;
     match options.cgroup.as_slice() {
-        [] => Cgroup::join(record),
+        [] => Cgroup::join(record).or_else(|error| match container.init_pid() {
+            Some(pid) if error.errno() == Some(Errno::NOENT) => Cgroup::beside(record, pid),
+            _ => Err(error),
+        }),
         paths => Cgroup::sub(record, paths),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::spec;
-use crate::sys::spawn::{self, End, Program};
+use crate::sys::spawn::{self, End, LastStep, Program};
 
 /// How much of what a failed hook said goes into the message.
 const SAID: usize = 1024;
@@ -20,6 +20,8 @@ pub struct Surroundings<'a> {
     pub env: Option<&'a [String]>,
     /// The working folder; this process's own when absent.
     pub cwd: Option<&'a Path>,
+    /// What its process does to itself before it becomes the hook.
+    pub last: LastStep<'a>,
 }
 
 /// Runs the hooks of one kind in their order, up to the first that fails. `state` is the container's state as JSON.
@@ -51,6 +53,7 @@ fn run_one(hook: &spec::Hook, field: &str, state: &[u8], around: Surroundings<'_
         cwd: around.cwd,
         stdin: state,
         timeout: timeout.map(Duration::from_secs),
+        last: around.last,
     });
     let outcome = outcome.context(|| field)?;
     let how = match outcome.end {

@@ -177,7 +177,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         if plan.reaper {
             reaper::stand_by(plan.process.terminal)?;
         }
-        door.run_hooks(&plan.hooks.start_container, &hook_json(report.as_ref(), Status::Created), opener)?;
+        door.run_hooks(&plan.hooks.start_container, &hook_json(report.as_ref(), Status::Created))?;
         door.pass(opener)
     })
 }

@@ -44,7 +44,7 @@ pub fn open(root: &Beneath, process: &Process) -> Result<Terminal> {
     rustix::pty::unlockpt(&master).context(what)?;
     let slave = rustix::pty::ioctl_tiocgptpeer(&master, OpenptFlags::RDWR | OpenptFlags::NOCTTY).context(what)?;
     // Before the program looks: that of config.json, or that of the caller's terminal.
-    let callers = || rustix::termios::tcgetwinsize(rustix::stdio::stdin()).ok().map(|size| (size.ws_row, size.ws_col));
+    let callers = || callers_size().map(|size| (size.ws_row, size.ws_col));
     if let Some((rows, columns)) = process.console_size.or_else(callers) {
         set_size(&master, rows, columns).context(what)?;
     }
@@ -103,6 +103,12 @@ pub fn send_descriptor(path: &Path, name: &str, fd: BorrowedFd<'_>) -> Result<()
     rustix::net::sendmsg(&socket, &name, &mut ancillary, SendFlags::NOSIGNAL).map(drop).context(what)
 }
 
+/// The size of the caller's terminal; any of the standard streams may be it, where the others are redirected.
+fn callers_size() -> Option<Winsize> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    streams.into_iter().find_map(|stream| rustix::termios::tcgetwinsize(stream).ok())
+}
+
 fn set_size(terminal: &OwnedFd, rows: u16, columns: u16) -> Result<(), Errno> {
     rustix::termios::tcsetwinsize(terminal, Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 })
 }
@@ -157,7 +163,7 @@ impl Relay {
 
     /// Gives the container's terminal the size of the caller's.
     pub fn resize(&self) {
-        if let Ok(size) = rustix::termios::tcgetwinsize(rustix::stdio::stdin()) {
+        if let Some(size) = callers_size() {
             // A terminal that is gone has no size to change.
             let _ = rustix::termios::tcsetwinsize(&self.master, size);
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::id_maps::Side;
 use crate::error::{Context, Error, Result};
 use crate::plan::IdMap;
-use crate::sys::spawn::{End, Program, run};
+use crate::sys::spawn::{End, LastStep, Program, run};
 
 /// Looked into first: what PATH says is the caller's, and these programs run with root's rights.
 const TRUSTED: [&str; 2] = ["/usr/bin", "/bin"];
@@ -20,7 +20,15 @@ pub(super) fn write_map(pid: i32, side: &Side, map: &[IdMap]) -> Result<()> {
     let program = find(side.helper).ok_or_else(|| missing(side))?;
     let numbers = map.iter().flat_map(|line| [line.inside, line.outside, line.count]).map(|number| number.to_string());
     let args: Vec<String> = [side.helper.to_owned(), pid.to_string()].into_iter().chain(numbers).collect();
-    let outcome = run(&Program { path: &program, args: &args, env: &[], cwd: None, stdin: b"", timeout: None });
+    let outcome = run(&Program {
+        path: &program,
+        args: &args,
+        env: &[],
+        cwd: None,
+        stdin: b"",
+        timeout: None,
+        last: LastStep::default(),
+    });
     let outcome = outcome.context(field)?;
     if outcome.end == End::Exited(0) {
         return Ok(());

@@ -10,10 +10,13 @@ use crate::error::Result;
 
 use super::{Capabilities, Process, capability, limits, schedule, spec};
 
+/// The annotation by which the caller's supplementary groups stay.
+pub const KEEPS_GROUPS: &str = "run.oci.keep_original_groups";
+
 /// Whether the caller's supplementary groups stay: crun's annotation, by which Podman asks for it (`--group-add
 /// keep-groups`). It is for files that a user may read by a group which cannot be mapped into a user namespace.
 pub fn keeps_groups(annotations: &BTreeMap<String, String>) -> bool {
-    annotations.get("run.oci.keep_original_groups").is_some_and(|value| value == "1")
+    annotations.get(KEEPS_GROUPS).is_some_and(|value| value == "1")
 }
 
 impl Process {

@@ -36,6 +36,32 @@ pub struct Program<'a> {
     pub stdin: &'a [u8],
     /// How long it may run before its process group is killed.
     pub timeout: Option<Duration>,
+    /// What the child still does to itself.
+    pub last: LastStep<'a>,
+}
+
+/// What a child does to itself as the last thing before its exec, such as giving up rights that all before needs. It runs
+/// after a fork: no lock may be taken there that another thread could hold.
+#[derive(Clone, Copy, Default)]
+pub struct LastStep<'a>(Option<&'a dyn Fn() -> Result<()>>);
+
+impl<'a> LastStep<'a> {
+    /// This one.
+    pub fn of(step: &'a dyn Fn() -> Result<()>) -> Self {
+        Self(Some(step))
+    }
+
+    /// Gives the errno where it fails.
+    fn take(self) -> std::result::Result<(), i32> {
+        let Some(step) = self.0 else { return Ok(()) };
+        step().map_err(|error| error.errno().unwrap_or(Errno::PERM).raw_os_error())
+    }
+}
+
+impl std::fmt::Debug for LastStep<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(if self.0.is_some() { "LastStep" } else { "no LastStep" })
+    }
 }
 
 /// How it ended.
@@ -280,17 +306,18 @@ fn start(program: &Program<'_>) -> Result<Child> {
 }
 
 /// Everything the child needs, made before the fork.
-struct Image {
+struct Image<'a> {
     path: CString,
     cwd: Option<CString>,
     /// Pointers into the strings, which therefore must live as long.
     argv: Vec<*const libc::c_char>,
     envp: Vec<*const libc::c_char>,
     _strings: [Vec<CString>; 2],
+    last: LastStep<'a>,
 }
 
-impl Image {
-    fn new(program: &Program<'_>) -> Result<Self> {
+impl<'a> Image<'a> {
+    fn new(program: &Program<'a>) -> Result<Self> {
         let c_string = |bytes: &[u8]| {
             CString::new(bytes)
                 .map_err(|_| Error::new(format!("exec {:?}: a zero byte in its arguments", program.path)))
@@ -304,6 +331,7 @@ impl Image {
             argv: pointers(&strings[0]),
             envp: pointers(&strings[1]),
             _strings: strings,
+            last: program.last,
         })
     }
 
@@ -357,6 +385,9 @@ impl Image {
             {
                 return *libc::__errno_location();
             }
+            if let Err(errno) = self.last.take() {
+                return errno;
+            }
             libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr());
             *libc::__errno_location()
         }
@@ -381,6 +412,7 @@ mod tests {
             cwd: Some(Path::new("/usr")),
             stdin,
             timeout: timeout.map(Duration::from_millis),
+            last: LastStep::default(),
         })
         .unwrap()
     }
@@ -453,6 +485,7 @@ mod tests {
                 cwd: None,
                 stdin: b"",
                 timeout: None,
+                last: LastStep::default(),
             };
             assert_eq!(run(&program).unwrap_err().errno(), Some(errno), "{path}");
         }

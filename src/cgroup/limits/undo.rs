@@ -56,11 +56,15 @@ impl Before {
     pub(in crate::cgroup) fn restore(self) -> Vec<String> {
         let write = |step: &Step| file::write(&step.folder, &step.name, &step.value);
         let mut again: Vec<Step> = self.0.into_iter().rev().filter(|step| write(step).is_err()).collect();
-        // Some are checked against each other, so that the order matters; see `Writes::apply`. An idle cgroup shows a weight of
-        // 0, which it does not take.
-        again.retain(|step| write(step).is_err_and(|errno| !(errno == Errno::RANGE && step.name == "cpu.weight")));
+        // Some are checked against each other, so that the order matters; see `Writes::apply`.
+        again.retain(|step| write(step).is_err_and(|errno| !is_of_idle(step, errno)));
         again.into_iter().map(|step| step.name).collect()
     }
+}
+
+/// An idle cgroup shows a weight of 0, which it does not take, and takes no shares, not even those that it has.
+fn is_of_idle(step: &Step, errno: Errno) -> bool {
+    matches!((step.name.as_str(), errno), ("cpu.weight", Errno::RANGE) | ("cpu.shares", Errno::INVAL))
 }
 
 /// The value that brings a file back to `now` after `new` was written to it; absent where nothing has to be done.

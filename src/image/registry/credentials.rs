@@ -18,7 +18,7 @@ use crate::error::{Context, Error, Result};
 use crate::image::spec::or_default;
 use crate::log;
 use crate::namespaces::id_helpers;
-use crate::sys::spawn::{End, Program, run};
+use crate::sys::spawn::{End, LastStep, Program, run};
 
 /// What docker calls its own registry in its files, and to its helpers.
 const DOCKER_ADDRESS: &str = "https://index.docker.io/v1/";
@@ -208,6 +208,7 @@ fn ask_program(name: &str, address: &str) -> Result<Option<Credentials>> {
         cwd: None,
         stdin: address.as_bytes(),
         timeout: Some(HELPER_TIME),
+        last: LastStep::default(),
     })?;
     let said = String::from_utf8_lossy(&outcome.stdout);
     // Helpers are told apart by nothing but this sentence.

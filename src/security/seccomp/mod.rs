@@ -75,6 +75,12 @@ impl Program {
         })
     }
 
+    /// The same filter for a process to which nobody listens: calls that it would notify of fail there with ENOSYS.
+    #[must_use]
+    pub fn without_listener(&self) -> Self {
+        Self { code: self.code.clone(), flags: self.flags & !names::WAIT_KILLABLE_RECV, notify: false }
+    }
+
     /// Whether [`Program::install`] gives a listener.
     pub fn uses_notify(&self) -> bool {
         self.notify
