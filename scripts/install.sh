@@ -81,6 +81,9 @@ install_files() {
     # shellcheck disable=SC2064 # the folder is known now
     trap "rm -rf '$pages'" EXIT
     "$myrt" man "$pages"
+    for program in image sandbox; do
+        if [ -e "$(dirname "$myrt")/myrt-$program" ]; then "$myrt" "$program" man "$pages"; fi
+    done
     for page in "$pages"/*; do place 644 "$prefix/share/man/man1/${page##*/}" <"$page"; done
     while read -r shell file; do
         "$myrt" completion "$shell" >"$pages/completion"

@@ -25,6 +25,26 @@ pub fn script(shell: Shell, commands: &'static [Command]) -> String {
     }
 }
 
+/// Its part of the script for a command whose commands are another program's, such as `sandbox`; printed by that program,
+/// asked for by the script when it is needed.
+pub fn below(shell: Shell, name: &str, commands: &'static [Command]) -> String {
+    match shell {
+        Shell::Bash => bash_below(name, commands),
+        Shell::Zsh => zsh_below(name, commands),
+        Shell::Fish => fish_below(name, commands),
+    }
+}
+
+/// The commands that have commands below them.
+fn with_below(commands: &'static [Command]) -> impl Iterator<Item = &'static str> {
+    commands.iter().filter(|command| command.words.starts_with("COMMAND")).map(|command| command.name)
+}
+
+/// The name of a command below another one, without that.
+fn last_name(command: &Command) -> &'static str {
+    command.name.rsplit(' ').next().unwrap_or_default()
+}
+
 /// What completes a value or a word.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum What {
@@ -34,6 +54,8 @@ enum What {
     Dir,
     /// The id of a container that is there.
     Id,
+    /// The name of a box that is there.
+    Box,
     OneOf(&'static [&'static str]),
 }
 
@@ -43,6 +65,7 @@ impl What {
             _ if !flag.choices.is_empty() => Self::OneOf(flag.choices),
             Some("FILE" | "SOCKET") => Self::File,
             Some("DIR") => Self::Dir,
+            Some("NAME") if flag.long() == "name" => Self::Box,
             _ => Self::Unknown,
         }
     }
@@ -52,6 +75,7 @@ impl What {
         match command.words.split([' ', '|']).next() {
             Some("BUNDLE" | "DIR") => Self::Dir,
             // What takes a bundle makes a container, and the id is a new one.
+            Some("NAME") if command.name.starts_with("sandbox ") => Self::Box,
             Some("ID") if !command.flags.iter().any(|flag| flag.long() == "bundle") => Self::Id,
             _ => Self::Unknown,
         }
@@ -69,11 +93,25 @@ fn bash(commands: &'static [Command]) -> String {
     let mut table = String::new();
     bash_row(&mut table, "''", Global::FLAGS, &format!("{names}|help"), false);
     bash_row(&mut table, "help", &[], &names, false);
-    for command in commands {
+    let nested: Vec<&str> = with_below(commands).collect();
+    for command in commands.iter().filter(|command| !nested.contains(&command.name)) {
         let first = bash_what(What::first(command));
         bash_row(&mut table, command.name, command.flags, &first, command.hands_on());
     }
+    for name in nested {
+        table.push_str(&format!("    {name} | {name}\\ *) _myrt_below {name} \"$1\" ;;\n"));
+    }
     include_str!("completion/myrt.bash").replace("@TABLE@\n", &table)
+}
+
+fn bash_below(name: &str, commands: &'static [Command]) -> String {
+    let names: Vec<&str> = commands.iter().map(last_name).collect();
+    let mut table = format!("    {name})\n        first='{}' below=1 ;;\n", names.join("|"));
+    for command in commands {
+        let (row, first) = (format!("'{}'", command.name), bash_what(What::first(command)));
+        bash_row(&mut table, &row, command.flags, &first, command.hands_on());
+    }
+    format!("_myrt_table_{name}() {{\n    case $1 in\n{table}    *) return 1 ;;\n    esac\n}}\n")
 }
 
 fn bash_row(table: &mut String, name: &str, flags: &'static [Flag], first: &str, rest: bool) {
@@ -102,6 +140,7 @@ fn bash_what(what: What) -> String {
         What::File => "FILE".to_owned(),
         What::Dir => "DIR".to_owned(),
         What::Id => "ID".to_owned(),
+        What::Box => "BOX".to_owned(),
         What::OneOf(choices) => choices.join("|"),
     }
 }
@@ -110,19 +149,50 @@ fn zsh(commands: &'static [Command]) -> String {
     let (mut names, mut table) = (String::new(), String::new());
     zsh_row(&mut table, "''", Global::FLAGS, &[]);
     for command in commands {
-        let row = format!("{}:{}", command.name, command.about);
-        names.push_str(&format!("        {}\n", quoted(&row, r"'\''")));
-        let mut words = Vec::new();
-        if command.hands_on() {
-            // No flags after the first word.
-            words.extend(["-A".to_owned(), "-*".to_owned()]);
-        }
-        if !command.words.is_empty() {
-            words.push(format!(":{}:{}", zsh_text(command.words), zsh_what(What::first(command))));
-        }
-        zsh_row(&mut table, command.name, command.flags, &words);
+        zsh_command(&mut names, &mut table, command.name, command);
     }
-    include_str!("completion/myrt.zsh").replace("@COMMANDS@\n", &names).replace("@TABLE@\n", &table)
+    let nested: Vec<&str> = with_below(commands).collect();
+    let script = include_str!("completion/myrt.zsh").replace("@BELOW@", &nested.join("|"));
+    script.replace("@COMMANDS@\n", &names).replace("@TABLE@\n", &table)
+}
+
+fn zsh_below(name: &str, commands: &'static [Command]) -> String {
+    let (mut names, mut table) = (String::new(), String::new());
+    for command in commands {
+        zsh_command(&mut names, &mut table, last_name(command), command);
+    }
+    format!(
+        "_myrt_below_{name}() {{
+    local -a flags commands=(
+{names}    )
+    if (( CURRENT == 2 )); then
+        _describe command commands
+        return
+    fi
+    shift words
+    (( CURRENT-- ))
+    case $words[1] in
+{table}    *) return 1 ;;
+    esac
+    _arguments -s $flags
+}}
+"
+    )
+}
+
+/// A command's name with what it does, and its row.
+fn zsh_command(names: &mut String, table: &mut String, name: &str, command: &Command) {
+    let row = format!("{name}:{}", command.about);
+    names.push_str(&format!("        {}\n", quoted(&row, r"'\''")));
+    let mut words = Vec::new();
+    if command.hands_on() {
+        // No flags after the first word.
+        words.extend(["-A".to_owned(), "-*".to_owned()]);
+    }
+    if !command.words.is_empty() {
+        words.push(format!(":{}:{}", zsh_text(command.words), zsh_what(What::first(command))));
+    }
+    zsh_row(table, name, command.flags, &words);
 }
 
 /// The specifications that `_arguments` takes (zshcompsys(1)).
@@ -157,6 +227,7 @@ fn zsh_what(what: What) -> String {
         What::File => "_files".to_owned(),
         What::Dir => "_files -/".to_owned(),
         What::Id => "_myrt_id".to_owned(),
+        What::Box => "_myrt_box".to_owned(),
         What::OneOf(choices) => format!("({})", choices.join(" ")),
     }
 }
@@ -167,14 +238,30 @@ fn fish(commands: &'static [Command]) -> String {
     let mut table = String::new();
     fish_rows(&mut table, "''", Global::FLAGS);
     for command in commands {
-        let about = quoted(command.about, r"\'");
-        table.push_str(&format!("complete -c myrt -n \"__myrt_at ''\" -a {} -d {about}\n", command.name));
-        if let Some(action) = fish_what(What::first(command)) {
-            table.push_str(&format!("complete -c myrt -n '__myrt_at {}' {action}\n", command.name));
-        }
-        fish_rows(&mut table, command.name, command.flags);
+        fish_command(&mut table, "''", command.name, command);
     }
-    include_str!("completion/myrt.fish").replace("@VALUED@", &valued.join(" ")).replace("@TABLE@\n", &table)
+    let nested: Vec<&str> = with_below(commands).collect();
+    let script = include_str!("completion/myrt.fish").replace("@BELOW@", &nested.join(" "));
+    script.replace("@VALUED@", &valued.join(" ")).replace("@TABLE@\n", &table)
+}
+
+fn fish_below(name: &str, commands: &'static [Command]) -> String {
+    let mut table = String::new();
+    for command in commands {
+        fish_command(&mut table, name, last_name(command), command);
+    }
+    table
+}
+
+/// A command's name where `above` stands already, its first word, its flags.
+fn fish_command(table: &mut String, above: &str, name: &str, command: &Command) {
+    let about = quoted(command.about, r"\'");
+    table.push_str(&format!("complete -c myrt -n \"__myrt_at {above}\" -a {name} -d {about}\n"));
+    let place = format!("'{}'", command.name);
+    if let Some(action) = fish_what(What::first(command)) {
+        table.push_str(&format!("complete -c myrt -n \"__myrt_at {place}\" {action}\n"));
+    }
+    fish_rows(table, &place, command.flags);
 }
 
 fn fish_rows(table: &mut String, command: &str, flags: &'static [Flag]) {
@@ -197,6 +284,7 @@ fn fish_what(what: What) -> Option<String> {
         What::File => "-F".to_owned(),
         What::Dir => "-f -a '(__fish_complete_directories)'".to_owned(),
         What::Id => "-f -a '(command myrt list -q 2>/dev/null)'".to_owned(),
+        What::Box => "-f -a '(command myrt sandbox list -q 2>/dev/null)'".to_owned(),
         What::OneOf(choices) => format!("-f -a '{}'", choices.join(" ")),
     })
 }

@@ -32,9 +32,14 @@ pub fn main_page(commands: &[Command]) -> String {
     page.0
 }
 
+/// What the page of a command is called, without its section: `myrt-sandbox-run`.
+pub fn file_name(command: &Command) -> String {
+    format!("myrt-{}", command.name.replace(' ', "-"))
+}
+
 /// The page myrt-NAME(1).
 pub fn command_page(command: &Command) -> String {
-    let mut page = Page::new(&format!("myrt-{}", command.name), command.about);
+    let mut page = Page::new(&file_name(command), command.about);
     page.section("SYNOPSIS");
     let flags = if command.flags.is_empty() { "" } else { r" [\fIFLAGS\fR]" };
     page.roff(&format!(r"\fBmyrt {}\fR{flags} {}", escaped(command.name), escaped(command.words)));

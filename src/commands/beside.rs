@@ -4,11 +4,13 @@
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 
-use super::output;
+use super::{man, output};
+use crate::cli::completion::{self, Shell};
+use crate::cli::values::FromText;
 use crate::cli::{self, Command, Request};
 use crate::error::{Error, Result};
 use crate::log;
@@ -31,13 +33,31 @@ pub(super) fn main(row: &Command, commands: &'static [Command], words: Vec<OsStr
     log::configure(global.log_settings())?;
     let mut words = words.into_iter().peekable();
     words.next_if(|word| word == row.name);
-    if words.peek().is_none() && !global.version {
+    let words: Vec<OsString> = words.collect();
+    if words.is_empty() && !global.version {
         return output::print(&cli::command_help(row)).map(|()| 0);
     }
-    match cli::command(commands, &global, words.collect())? {
+    if tell(row, commands, &words)? {
+        return Ok(0);
+    }
+    match cli::command(commands, &global, words)? {
         Request::Print(text) => output::print(&text).map(|()| 0),
         Request::Run(command, parsed) => (command.run)(&global, parsed),
     }
+}
+
+/// What the scripts of `myrt completion`, and an installation, ask such a program for: its part of them, and its manual
+/// pages. Gives whether that was asked.
+fn tell(row: &Command, commands: &'static [Command], words: &[OsString]) -> Result<bool> {
+    match words {
+        [what, shell] if what == "completion" => {
+            let shell = Shell::from_text(shell).map_err(|why| Error::new(format!("completion: {shell:?}: {why}")))?;
+            output::print(&completion::below(shell, row.name, commands))?;
+        }
+        [what, folder] if what == "man" => man::write(Path::new(folder), commands)?,
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Looks beside this program's file. When that was executed through a mount of its own (`sys::entry`), the kernel does not

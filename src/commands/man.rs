@@ -13,6 +13,9 @@ pub const COMMAND: Command = Command {
     about: "Write the manual pages into a folder",
     words: "DIR",
     details: "
+Pages of the commands below `image` and `sandbox` are written by `myrt image man DIR` and
+`myrt sandbox man DIR`.
+
 Example:
   sudo myrt man /usr/local/share/man/man1",
     flags: &[],
@@ -21,16 +24,20 @@ Example:
 
 fn run(parsed: &Parsed) -> Result<u8> {
     let folder = Path::new(parsed.words.first().map_or("".as_ref(), OsString::as_os_str));
-    std::fs::create_dir_all(folder).context(|| format!("make {folder:?}"))?;
-    let write = |name: String, page: String| {
-        let file = folder.join(name);
-        std::fs::write(&file, page).context(|| format!("write {file:?}"))
-    };
-    write("myrt.1".to_owned(), manual::main_page(super::ALL))?;
-    for command in super::ALL {
-        write(format!("myrt-{}.1", command.name), manual::command_page(command))?;
-    }
+    write(folder, super::ALL)?;
+    let file = folder.join("myrt.1");
+    std::fs::write(&file, manual::main_page(super::ALL)).context(|| format!("write {file:?}"))?;
     Ok(0)
+}
+
+/// Writes the page of each command into a folder, which is made.
+pub(super) fn write(folder: &Path, commands: &[Command]) -> Result<()> {
+    std::fs::create_dir_all(folder).context(|| format!("make {folder:?}"))?;
+    for command in commands {
+        let file = folder.join(manual::file_name(command) + ".1");
+        std::fs::write(&file, manual::command_page(command)).context(|| format!("write {file:?}"))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

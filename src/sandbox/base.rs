@@ -114,19 +114,37 @@ impl Base {
     /// Where the host cannot be looked at.
     pub(super) fn note(&mut self, held: &Box, changes: &[Change], since: Option<Clock>) -> Result<()> {
         let roots = roots(held)?;
+        let unseen = self.unseen(&roots, changes)?;
         let mut next = BTreeMap::new();
         for change in changes {
+            let root = &roots[change.layer];
             let seen = match self.0.remove(&change.path) {
-                Some(seen) => seen,
-                None => {
-                    let seen = look(&roots[change.layer], change, since);
-                    seen.context(|| format!("note what the host has at {:?}", change.path))?
-                }
+                Some(seen) => carried(root, change, seen, since),
+                None if unseen.iter().any(|folder| change.path.starts_with(folder)) => Ok(Seen::Moving),
+                None => look(root, change, since),
             };
+            let seen = seen.context(|| format!("note what the host has at {:?}", change.path))?;
             next.insert(change.path.clone(), seen);
         }
         self.0 = next;
         Ok(())
+    }
+
+    /// Folders that went, are there again, and of which the host has something else by now than what went: the new one covers
+    /// it, so that no program has seen it.
+    fn unseen(&self, roots: &[Root], changes: &[Change]) -> Result<Vec<PathBuf>> {
+        let mut unseen = Vec::new();
+        for (path, seen) in &self.0 {
+            let Seen::Tree(digest) = seen else { continue };
+            let gone = changes.binary_search_by(|change| change.path.cmp(path)).is_ok_and(|at| !stays(&changes[at]));
+            let around = roots.iter().filter(|root| path.starts_with(&root.mount));
+            let Some(root) = around.max_by_key(|root| root.mount.as_os_str().len()).filter(|_| !gone) else { continue };
+            let inner = root.inner(path);
+            if now_at(root, inner)?.is_some() && tree_digest(root, inner)?.0 != *digest {
+                unseen.push(path.clone());
+            }
+        }
+        Ok(unseen)
     }
 }
 
@@ -195,12 +213,34 @@ fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
         let seen = Seen::File { inode: stat.st_ino, changed: changed(&stat) };
         return Ok(if moved(changed(&stat)) { Seen::Moving } else { seen });
     }
-    let stays = change.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder);
-    if stays {
+    if stays(change) {
         return Ok(Seen::Folder { inode: stat.st_ino, mode: stat.st_mode, owner: (stat.st_uid, stat.st_gid) });
     }
+    let (digest, latest) = tree_digest(root, inner)?;
+    Ok(if moved(latest) { Seen::Moving } else { Seen::Tree(digest) })
+}
+
+/// Whether a folder of the host goes on.
+fn stays(change: &Change) -> bool {
+    change.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder)
+}
+
+/// What an earlier run saw, in the form that goes with the change as it is now: a folder that went on may go by now with all
+/// in it, which the later run saw, and one that went may be there again. Only where the host still has what was seen.
+fn carried(root: &Root, change: &Change, seen: Seen, since: Option<Clock>) -> Result<Seen> {
+    let inner = root.inner(&change.path);
+    let same = match &seen {
+        Seen::Folder { .. } if !stays(change) => now_at(root, inner)?.as_ref() == Some(&seen),
+        Seen::Tree(digest) if stays(change) => tree_digest(root, inner)?.0 == *digest,
+        _ => false,
+    };
+    if same { look(root, change, since) } else { Ok(seen) }
+}
+
+/// A digest of a folder and all in it, and the latest time at which anything of that changed.
+fn tree_digest(root: &Root, inner: &Path) -> Result<(u64, Clock)> {
     let mut digest = DefaultHasher::new();
-    let mut latest = changed(&stat);
+    let mut latest = Clock::default();
     tree::visit(&root.host, inner, &mut |path, stat| {
         digest.write(path.as_os_str().as_encoded_bytes());
         let (seconds, nanoseconds) = changed(stat);
@@ -210,7 +250,7 @@ fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
         latest = latest.max((seconds, nanoseconds));
         Ok(())
     })?;
-    Ok(if moved(latest) { Seen::Moving } else { Seen::Tree(digest.finish()) })
+    Ok((digest.finish(), latest))
 }
 
 /// What the host has at a path, of a folder its identity alone; `None`: nothing.

@@ -94,6 +94,35 @@ fn a_pattern_takes_a_part_with_the_folders_it_lies_in() {
 }
 
 #[test]
+fn a_folder_that_one_run_changes_and_the_next_removes_is_no_conflict() {
+    for (first, second, late) in [
+        ("chmod 700 d", "rm -r d", false),
+        ("rm -r d", "mkdir d; echo new >d/new", false),
+        ("chmod 700 d", "rm -r d", true),
+        ("rm -r d", "mkdir d; echo new >d/new", true),
+    ] {
+        let place = Place::new();
+        TestCommand::shell("mkdir -p d/e; echo 1 >d/e/one", [""]).cwd(place.host()).run().ok();
+        place.script(first).run().ok();
+        if late && first.starts_with("rm") {
+            std::fs::write(place.host().join("d/late"), "the first did not see it").unwrap();
+        }
+        place.script(second).run().ok();
+        if late && second.starts_with("rm") {
+            std::fs::write(place.host().join("d/late"), "neither saw it").unwrap();
+        }
+        let commit = place.sandbox("commit", ["b"]).run();
+        if late {
+            commit.code(3).err_has("host/d");
+        } else {
+            commit.ok();
+            assert!(!place.host().join("d/e").exists(), "{first}, {second}");
+            assert_eq!(place.host().join("d/new").exists(), second.contains("new"), "{first}, {second}");
+        }
+    }
+}
+
+#[test]
 fn what_the_host_changed_since_is_a_conflict() {
     let place = Place::new();
     let host = place.host();

@@ -21,6 +21,7 @@
 //! | `snapshots.rs` | `snapshot` and `clone`: what is kept, copies killed at any moment |
 //! | `export.rs` | `export`, read by tar, Python and `myrt image` |
 //! | `prune.rs` | `prune`: what goes and what stays |
+//! | `tables.rs` | completions and manual pages |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //! | `rootless.rs` | the same as an ordinary user |
 //!
@@ -48,6 +49,7 @@ mod rootless;
 mod rules;
 mod run;
 mod snapshots;
+mod tables;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;

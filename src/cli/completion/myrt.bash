@@ -3,11 +3,17 @@
 # What may follow a command, or stand before it: its flags (NAME=WHAT takes a value), what else is understood and not
 # offered, its first word, and whether its words are somebody else's from then on.
 _myrt_table() {
-    flags='' more='' first='' rest=''
+    flags='' more='' first='' rest='' below=''
     case $1 in
 @TABLE@
     *) return 1 ;;
     esac
+}
+
+# The same for what is below the command $1: that is another program's, which tells of it.
+_myrt_below() {
+    declare -F "_myrt_table_$1" >/dev/null || eval "$(command myrt "$1" completion bash 2>/dev/null)"
+    declare -F "_myrt_table_$1" >/dev/null && "_myrt_table_$1" "$2"
 }
 
 # What the flag $1 takes, into `what`; fails for a switch. One dash is as good as two.
@@ -22,7 +28,7 @@ _myrt_takes() {
 }
 
 _myrt() {
-    local IFS=$' \t\n' flags more first rest what='' want='' glued='' command='' count=0 root=() list='' i word
+    local IFS=$' \t\n' flags more first rest below what='' want='' glued='' command='' count=0 root=() list='' i word
     local cur=${COMP_WORDS[COMP_CWORD]}
     COMPREPLY=()
     _myrt_table ''
@@ -40,8 +46,8 @@ _myrt() {
             flags='' more=''
         elif [[ $word == -* ]]; then
             _myrt_takes "$word" && want=$word
-        elif [[ ! $command ]]; then
-            command=$word
+        elif [[ ! $command || $below ]]; then
+            command=${command:+$command }$word
             _myrt_table "$command" || return 0
         elif [[ $rest ]]; then
             return 0
@@ -67,6 +73,7 @@ _myrt() {
     case $what in
     DIR) compopt -o dirnames ;;
     FILE) compopt -o default ;;
+    BOX) list=$(command myrt sandbox list -q 2>/dev/null) ;;
     ID) list=$(command myrt "${root[@]}" list -q 2>/dev/null) ;;
     ?*) list=${what//|/ } ;;
     esac
