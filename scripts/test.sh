@@ -128,8 +128,9 @@ images() {
 # held against the table of what engines call.
 engines() {
     need_package docker.io docker-compose tini containerd containernetworking-plugins podman conmon buildah netavark \
-        aardvark-dns slirp4netns catatonit busybox-static iproute2 iptables uidmap util-linux procps python3 python3-grpcio strace
-    need_release
+        aardvark-dns slirp4netns catatonit busybox-static iproute2 iptables uidmap util-linux procps python3 python3-grpcio strace \
+        umoci skopeo
+    need_release --bins
     local program calls
     say "building the engines' suite"
     as_builder cargo test --locked --test engines --no-run

@@ -61,7 +61,7 @@ impl Archive {
     }
 
     /// What cannot be read twice, or is packed as a whole, is written to a file that has no name.
-    fn of(file: File, place: &str, most: u64) -> Result<Self> {
+    pub(super) fn of(file: File, place: &str, most: u64) -> Result<Self> {
         let what = || place.to_owned();
         let stat = rustix::fs::fstat(&file).context(what)?;
         let is_file = FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;

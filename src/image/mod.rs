@@ -18,6 +18,8 @@ mod document;
 mod durable;
 mod files;
 mod fresh;
+#[cfg(test)]
+mod fuzzing;
 mod layer;
 mod layout;
 pub mod limits;

@@ -1,26 +1,14 @@
 //! The same image unpacked by umoci: the same tree, byte for byte and attribute for attribute.
 
-use std::path::Path;
+use std::fs;
+use std::process::Command;
 
 use serde_json::json;
 
 use crate::make::{Header, Layout, Pack, Place, Tar};
-use crate::util::TestCommand;
-
-/// A line for each file with everything that can be told of it, extended attributes included. The root itself has no entry in
-/// many images, so that its time is that of unpacking.
-pub fn listing(folder: &Path) -> Vec<String> {
-    let script = "cd \"$1\" && stat -c '%a %u %g' . && find . -mindepth 1 -printf '%P %y %#m %U %G %T@ %n %l ' \\( -type d -printf '\\n' -o -printf '%s\\n' \\) | sort
-                  find . \\( -type b -o -type c \\) -exec stat -c '%n %t %T' {} + | sort
-                  find . -type f -exec sha256sum {} + | sort
-                  python3 -c \"$2\" | sort";
-    let attributes = "import os
-for folder, folders, files in os.walk('.'):
-    for path in [folder] + [os.path.join(folder, name) for name in files]:
-        for name in os.listxattr(path, follow_symlinks=False):
-            print(path, name, os.getxattr(path, name, follow_symlinks=False))";
-    TestCommand::new(["bash", "-c", script, "sh"]).arg(folder.display()).arg(attributes).run().ok().lines()
-}
+use crate::util::command::Output;
+use crate::util::listing::same;
+use crate::util::{TestCommand, runtime};
 
 /// Unpacks the tag with both, and compares.
 #[track_caller]
@@ -28,12 +16,13 @@ fn compare(place: &Place, tag: &str) {
     let source = format!("oci:oci:{tag}");
     place.image(["unpack", "--quiet", &source, "ours"]).run().ok();
     TestCommand::new(["umoci", "unpack", "--image", &source[4..], "theirs"]).cwd(&place.0).run().ok();
-    let (ours, theirs) = (listing(&place.path("ours/rootfs")), listing(&place.path("theirs/rootfs")));
-    assert!(ours.len() >= 10, "{ours:?}");
-    for (line, (our, their)) in ours.iter().zip(&theirs).enumerate() {
-        assert_eq!(our, their, "line {line}");
-    }
-    assert_eq!(ours.len(), theirs.len());
+    same(&place.path("ours/rootfs"), &place.path("theirs/rootfs"));
+}
+
+/// `myrt image run` with these words: an image becomes a container by one command.
+fn runs(place: &Place, words: &[&str]) -> Output {
+    let run = [&runtime(), "--root", &place.text("state"), "image", "run"];
+    TestCommand::new(run).args(words.iter()).cwd(&place.0).run()
 }
 
 #[test]
@@ -93,6 +82,33 @@ fn an_image_made_by_umoci() {
         umoci config --image oci:x --config.cmd sh"#;
     TestCommand::shell(script, [place.0.display()]).run().ok();
     compare(&place, "x");
+    runs(&place, &["oci:oci:x", "sh", "-c", "echo umoci; stat -c %a /usr"]).ok().stdout("umoci\n700");
+}
+
+/// A real distribution's files: setgid folders, programs with capabilities, links of all kinds, the devices of /dev.
+#[test]
+fn a_debian_made_by_mmdebstrap() {
+    let place = Place::new("debian");
+    let archive = place.text("debian.tar");
+    // Downloads have no deadline of the tests'.
+    let mut made = Command::new("mmdebstrap");
+    made.args(["--quiet", "--variant=essential", "--format=tar", "bookworm", &archive]);
+    assert!(made.status().unwrap().success());
+    let mut layout = Layout::new(&place.path("oci"));
+    layout.image(
+        "debian",
+        &json!({ "Cmd": ["cat", "/etc/debian_version"] }),
+        &[(fs::read(&archive).unwrap(), Pack::Gzip)],
+    );
+    compare(&place, "debian");
+    let script = "mkdir tar && tar -C tar --numeric-owner --xattrs --xattrs-include='*' -xpf debian.tar";
+    TestCommand::shell(script, [""]).cwd(&place.0).run().ok();
+    same(&place.path("ours/rootfs"), &place.path("tar"));
+    // And as the folder that it is now.
+    place.image(["unpack", "--quiet", "dir:tar", "again"]).run().ok();
+    same(&place.path("again/rootfs"), &place.path("tar"));
+    assert!(runs(&place, &["oci:oci:debian"]).ok().out().starts_with("12"));
+    runs(&place, &["dir:tar", "/bin/sh", "-c", "grep -c VERSION_CODENAME=bookworm /etc/os-release"]).ok().stdout("1");
 }
 
 #[test]
@@ -119,6 +135,5 @@ END
         $buildah push --quiet made oci:oci:made"#;
     TestCommand::shell(script, [place.0.display()]).run().ok();
     compare(&place, "made");
-    let run = [crate::util::runtime(), "--root".to_owned(), place.text("state"), "image".to_owned(), "run".to_owned()];
-    TestCommand::new(run).arg("oci:oci:made").cwd(&place.0).run().ok().stdout("hello\n/srv/app\n1000\n7");
+    runs(&place, &["oci:oci:made"]).ok().stdout("hello\n/srv/app\n1000\n7");
 }

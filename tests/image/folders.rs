@@ -6,9 +6,9 @@ use std::path::PathBuf;
 
 use rustix::fs::{CWD, FileType};
 
-use crate::compare::listing;
 use crate::make::Place;
 use crate::unpack::run;
+use crate::util::listing::listing;
 use crate::util::{TestCommand, Value, assets};
 
 /// A root filesystem with busybox and everything that a file can be.

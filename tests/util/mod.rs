@@ -7,6 +7,8 @@ pub mod config;
 pub mod difference;
 pub mod driver;
 pub mod leftovers;
+#[allow(dead_code, reason = "for images, in the suites of their own and of engines")]
+pub mod listing;
 pub mod tty;
 pub mod user;
 pub mod wait;

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use super::{Daemon, docker, sh};
 use crate::util::{TestCommand, until};
 
-const DOCKERFILE: &str = r#"
+pub(super) const DOCKERFILE: &str = r#"
 FROM scratch
 ADD box.tar /
 ARG WORD=none
@@ -22,7 +22,7 @@ CMD ["cat", "/tmp/second", "own"]
 "#;
 
 /// Builds a Dockerfile in a folder of its own, with what the image `box` was made of.
-fn build(name: &str, dockerfile: &str, kit: bool) -> TestCommand {
+pub(super) fn build(name: &str, dockerfile: &str, kit: bool) -> TestCommand {
     let daemon = Daemon::shared();
     let folder = daemon.path(name);
     fs::create_dir(&folder).unwrap();

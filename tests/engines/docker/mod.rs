@@ -11,6 +11,7 @@
 //! | `sharing.rs` | namespaces of the host and of other containers |
 //! | `network.rs` | none, host, bridge, published ports, names, compose |
 //! | `build.rs` | import, build with both builders |
+//! | `images.rs` | what it builds, as a bundle: the same files as by umoci, and a container by one command |
 //! | `daemons.rs` | what wants a daemon of its own: userns-remap, live-restore |
 
 mod build;
@@ -18,6 +19,7 @@ mod control;
 mod daemon;
 mod daemons;
 mod filesystems;
+mod images;
 mod isolation;
 mod network;
 mod run;
