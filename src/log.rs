@@ -65,10 +65,15 @@ pub type Relay = Box<dyn FnMut(Level, &str) + Send>;
 struct Log {
     settings: Settings,
     relay: Option<Relay>,
+    /// Warnings that are not told yet.
+    held: Option<Vec<String>>,
 }
 
-static LOG: Mutex<Log> =
-    Mutex::new(Log { settings: Settings { file: None, format: Format::Text, level: Level::Info }, relay: None });
+static LOG: Mutex<Log> = Mutex::new(Log {
+    settings: Settings { file: None, format: Format::Text, level: Level::Info },
+    relay: None,
+    held: None,
+});
 
 /// Says where records go from now on. A relative file name is taken from the working folder of this moment.
 ///
@@ -87,6 +92,16 @@ pub fn configure(mut settings: Settings) -> Result<()> {
 /// namespace: the name of the log file means nothing in the container, or something that the container chose.
 pub fn relay_to(relay: Relay) {
     lock().relay = Some(relay);
+}
+
+/// From now on warnings are held back, for [`release`].
+pub fn hold() {
+    lock().held = Some(Vec::new());
+}
+
+/// Gives the warnings that were held back; the next ones are told at once again.
+pub fn release() -> Vec<String> {
+    lock().held.take().unwrap_or_default()
 }
 
 /// Records a shortcoming that does not stop the command.
@@ -138,7 +153,10 @@ fn record(level: Level, text: impl FnOnce() -> String) {
     let text = text();
     match &mut log.relay {
         Some(relay) => relay(level, &text),
-        None => log.write(level, &text),
+        None => match &mut log.held {
+            Some(held) if level == Level::Warning => held.push(text),
+            _ => log.write(level, &text),
+        },
     }
 }
 

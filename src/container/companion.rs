@@ -1,5 +1,7 @@
 //! Who accompanies a run: the caller's own part in it, for what the engine itself does not do.
 
+use std::os::fd::{BorrowedFd, OwnedFd};
+
 use rustix::process::Pid;
 
 use crate::error::Result;
@@ -11,4 +13,13 @@ pub trait Companion: std::fmt::Debug {
     /// # Errors
     /// Whatever is to stop the run.
     fn connect(&self, pid: Pid) -> Result<()>;
+
+    /// Takes the listener of a filter that notifies and names no other agent. Comes before the program begins.
+    fn listen(&self, listener: OwnedFd);
+
+    /// What is to be watched while the program runs, if there is anything.
+    fn watched(&self) -> Option<BorrowedFd<'_>>;
+
+    /// That has something to read, or has ended.
+    fn attend(&self);
 }

@@ -101,7 +101,7 @@ pub fn run_plan(
     launch.converse(run.companion)?;
     publish(&launch, options)?;
     let notify = notify_socket::Relay::listen(launch.folder(), launch.child().pid.as_raw_nonzero().get())?;
-    launch.open_gate(!run.detach)?;
+    launch.open_gate(!run.detach, run.companion)?;
     let running = launch.state().hook_json(Status::Running);
     hooks::run(&plan.hooks.poststart, "poststart", &running, Surroundings::default())?;
     if run.detach {
@@ -112,7 +112,7 @@ pub fn run_plan(
         return Ok(0);
     }
     let relay = launch.take_console().map(Relay::new).transpose()?;
-    let code = wait::until_exit(launch.child(), relay, notify)?;
+    let code = wait::until_exit(launch.child(), relay, notify, run.companion)?;
     launch.end(run.keep)?;
     Ok(code)
 }

@@ -144,13 +144,15 @@ fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
     }
     let step = trace::step("wait for the exec");
     wire.send(&Message::Proceed)?;
-    handover::hear_exec(&wire, &started.child.pidfd, exec.seccomp.as_ref(), &container.state)?;
+    let seccomp = exec.seccomp.as_ref();
+    let taker = handover::Taker { seccomp, state: &container.state, companion: None, behind_reaper: false };
+    handover::hear_exec(&wire, &started.child.pidfd, &taker)?;
     drop(step);
     started.kept = true;
     if options.detach {
         return Ok(0);
     }
-    wait::until_exit(&started.child, console.map(Relay::new).transpose()?, None)
+    wait::until_exit(&started.child, console.map(Relay::new).transpose()?, None, None)
 }
 
 /// A process that is killed unless its exec has succeeded.

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags};
 use rustix::time::Timespec;
 
+use super::companion::Companion;
 use super::state::{State, Status};
 use super::wire::{Message, Wire};
 use crate::error::{Context, Error, Result};
@@ -25,23 +26,45 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The two cells: the listener's number plus one, and 1 once it has been fetched.
 const CELLS: usize = 2;
 
+/// Who takes the listener.
+pub struct Taker<'a> {
+    /// The profile, which may name an agent.
+    pub seccomp: Option<&'a Seccomp>,
+    /// What that agent is told.
+    pub state: &'a State,
+    /// Who takes it where the profile names nobody.
+    pub companion: Option<&'a dyn Companion>,
+    /// Whether the program is a child of the container's first process.
+    pub behind_reaper: bool,
+}
+
 /// Outside: waits until the exec closes the wire.
 ///
 /// # Errors
 /// The reason why the program does not run.
-pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, seccomp: Option<&Seccomp>, state: &State) -> Result<()> {
+pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, taker: &Taker<'_>) -> Result<()> {
+    let mut program = None;
+    let mut memory = None;
     loop {
         match wire.receive()? {
             None => return Ok(()),
-            Some(Message::Notify(memory)) => fetch_listener(&memory, pidfd, seccomp, state)?,
+            Some(Message::Program(pidfd)) => program = Some(pidfd),
+            Some(Message::Notify(file)) => memory = Some(file),
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => return Err(Error::new(format!("unexpected message from the container: {other:?}"))),
+        }
+        // Of a reaper and its child either may speak first.
+        let process = if taker.behind_reaper { program.as_ref() } else { Some(pidfd) };
+        if let (Some(process), Some(file)) = (process, &memory) {
+            fetch_listener(file, process, taker)?;
+            memory = None;
         }
     }
 }
 
-/// Outside: takes the listener out of the process and sends it to who listens at linux.seccomp.listenerPath.
-fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, seccomp: Option<&Seccomp>, state: &State) -> Result<()> {
+/// Outside: takes the listener out of the process and sends it to who listens at linux.seccomp.listenerPath, or gives it to
+/// the companion.
+fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, taker: &Taker<'_>) -> Result<()> {
     let cells = Shared::<AtomicI32>::of_file(memory, CELLS).context(|| "map the memory shared with the container")?;
     let [number, fetched] = cells.get() else { return Err(Error::new("the shared memory has the wrong size")) };
     let end = Instant::now() + PATIENCE;
@@ -56,9 +79,12 @@ fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, seccomp: Option<&Seccomp>, 
     let number = number.load(Ordering::Acquire) - 1;
     let listener = rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty());
     let listener = listener.context(|| "fetch the seccomp listener (pidfd_getfd)")?;
-    if let Some((path, seccomp)) = seccomp.and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp))) {
-        let report = serde_json::to_value(state.report(Status::Running)).unwrap_or_default();
+    let agent = taker.seccomp.and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp)));
+    if let Some((path, seccomp)) = agent {
+        let report = serde_json::to_value(taker.state.report(Status::Running)).unwrap_or_default();
         security::notify::send(path, &listener, &seccomp.listener_metadata, &report)?;
+    } else if let Some(companion) = taker.companion {
+        companion.listen(listener);
     }
     fetched.store(1, Ordering::Release);
     Ok(())

@@ -17,7 +17,7 @@ use super::{gate, hooks, reaper, terminal};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Result};
 use crate::namespaces::{self, Joins};
-use crate::plan::{NamespaceKind, Plan, Process};
+use crate::plan::{NamespaceKind, Plan, Process, Seccomp};
 use crate::rootfs::Prepared;
 use crate::security::{oom, rlimits, schedule, seccomp};
 use crate::sys::beneath::Beneath;
@@ -175,7 +175,8 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let opener = opener.as_ref().unwrap_or(wire);
     become_program::or_report(opener, || {
         if plan.reaper {
-            reaper::stand_by(plan.process.terminal)?;
+            let notifies = plan.seccomp.as_ref().is_some_and(Seccomp::uses_notify);
+            reaper::stand_by(plan.process.terminal, notifies.then_some(opener))?;
         }
         door.run_hooks(&plan.hooks.start_container, &hook_json(report.as_ref(), Status::Created))?;
         door.pass(opener)

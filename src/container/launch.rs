@@ -242,13 +242,19 @@ impl<'a> Launch<'a> {
     ///
     /// # Errors
     /// The reason why the program does not run.
-    pub fn open_gate(&mut self, foreground: bool) -> Result<()> {
+    pub fn open_gate(&mut self, foreground: bool, companion: Option<&dyn Companion>) -> Result<()> {
         let _step = trace::step("wait for the exec");
         if foreground {
             signal::block_all();
         }
         self.wire.send(&Message::Proceed)?;
-        handover::hear_exec(&self.wire, &self.child.pidfd, self.plan.seccomp.as_ref(), &self.made.state)
+        let taker = handover::Taker {
+            seccomp: self.plan.seccomp.as_ref(),
+            state: &self.made.state,
+            companion,
+            behind_reaper: self.plan.reaper,
+        };
+        handover::hear_exec(&self.wire, &self.child.pidfd, &taker)
     }
 
     /// Ends a create: the process stays at its gate.

@@ -35,7 +35,9 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     let seccomp = config.linux.seccomp.as_ref().map(Seccomp::new).transpose()?;
     let notify = notify_socket::Relay::listen(&container.folder, container.state.init.map_or(0, |init| init.pid))?;
     wire.send(&Message::Proceed)?;
-    handover::hear_exec(&wire, &pidfd, seccomp.as_ref(), &container.state)?;
+    let seccomp = seccomp.as_ref();
+    let taker = handover::Taker { seccomp, state: &container.state, companion: None, behind_reaper: false };
+    handover::hear_exec(&wire, &pidfd, &taker)?;
     gate::close(&container.folder);
     let running = container.state.hook_json(Status::Running);
     hooks::run(&config.hooks.poststart, "poststart", &running, Surroundings::default()).inspect_err(|_| {

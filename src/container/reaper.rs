@@ -11,23 +11,31 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitOptions};
 
 use super::terminal;
+use super::wire::{Message, Wire};
 use crate::error::{Context, Result};
-use crate::sys::clone::{self, Child, Forked};
+use crate::sys::clone::{self, Forked};
 use crate::sys::{exec, signal};
 
 /// What a terminal sends goes to all processes in its foreground; so it does here.
 const OF_A_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::HUP];
 
 /// Forks. It is the child that comes back, in a session of its own, with the terminal on its standard input as the
-/// controlling one where it has one. The parent stays until the child ends, and ends with its exit code.
+/// controlling one where it has one. The parent stays until the child ends, and ends with its exit code. It tells `opener`
+/// which process the child is.
 ///
 /// # Errors
 /// Where the fork or the session fails.
-pub fn stand_by(terminal: bool) -> Result<()> {
+pub fn stand_by(terminal: bool, opener: Option<&Wire>) -> Result<()> {
     // Nothing that comes from here on is lost: it waits for the first process to pass it on.
     let mask = signal::block_all();
     match clone::fork(0, None).context(|| "fork the program from the first process")? {
-        Forked::Parent(child) => watch(child),
+        Forked::Parent(child) => {
+            if let Some(opener) = opener {
+                opener.send(&Message::Program(child.pidfd))?;
+            }
+            // By number from here on: it is our child, and no other takes its number before we have reaped it.
+            watch(child.pid)
+        }
         Forked::Child => {
             rustix::process::setsid().context(|| "start a new session (setsid)")?;
             if terminal {
@@ -39,17 +47,14 @@ pub fn stand_by(terminal: bool) -> Result<()> {
     }
 }
 
-fn watch(child: Child) -> ! {
-    let code = attend(child).unwrap_or(125);
+fn watch(program: Pid) -> ! {
+    let code = attend(program).unwrap_or(125);
     exec::exit_now(code)
 }
 
-fn attend(child: Child) -> Result<i32, Errno> {
+fn attend(program: Pid) -> Result<i32, Errno> {
     // The runtime may be killed: then this process goes, and with it the namespace.
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    let program = child.pid;
-    // By number from here on: it is our child, and no other takes its number before we have reaped it.
-    std::mem::forget(child);
     let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
     // A pipe that the program closes must close.
     rustix::stdio::dup2_stdin(&null)?;

@@ -4,6 +4,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
+use super::companion::Companion;
 use super::notify_socket;
 use super::terminal::Relay;
 use crate::error::{Context, Result};
@@ -17,16 +18,25 @@ use crate::sys::signal;
 ///
 /// # Errors
 /// Where polling fails.
-pub fn until_exit(child: &Child, mut relay: Option<Relay>, mut notify: Option<notify_socket::Relay>) -> Result<u8> {
+pub fn until_exit(
+    child: &Child,
+    mut relay: Option<Relay>,
+    mut notify: Option<notify_socket::Relay>,
+    companion: Option<&dyn Companion>,
+) -> Result<u8> {
     let signals = signal::descriptor().context(|| "make a signal descriptor")?;
     loop {
         let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        // The terminal's three come next, where there is one; the service's socket is last.
+        // The terminal's three come next, where there is one; the service's socket and the companion's affair are last.
         if let Some(relay) = &relay {
             fds.extend(relay.interest());
         }
         if let Some(notify) = &notify {
             fds.push(PollFd::new(notify, PollFlags::IN));
+        }
+        let watched = companion.and_then(|companion| Some((companion, companion.watched()?)));
+        if let Some((_, watched)) = &watched {
+            fds.push(PollFd::new(watched, PollFlags::IN));
         }
         match rustix::event::poll(&mut fds, None) {
             Err(Errno::INTR) => continue,
@@ -48,6 +58,9 @@ pub fn until_exit(child: &Child, mut relay: Option<Relay>, mut notify: Option<no
                 // A process that is gone in this very moment needs no signal.
                 other => drop(rustix::process::pidfd_send_signal(&child.pidfd, other)),
             }
+        }
+        if let (Some((companion, _)), Some(true)) = (watched, ready.last().map(|ready| !ready.is_empty())) {
+            companion.attend();
         }
         if notify.as_ref().is_some_and(|notify| notify.pass_on().unwrap_or(true)) {
             notify = None;

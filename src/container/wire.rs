@@ -10,6 +10,7 @@
 //! Console(master)                   →    to the console socket, or the caller's terminal     [only with a terminal]
 //! AtGate                            →    a create ends here                                  [create]
 //!                                   ←    Proceed       the state is saved; `start`
+//! Program(pidfd)                    →    knows the program apart from the first process      [reaper, SCMP_ACT_NOTIFY]
 //! Notify(shared memory)             →    fetches the seccomp listener                        [SCMP_ACT_NOTIFY]
 //! Log(level, text)                  →    into the log, at any time
 //! Failed(error)                     →    reports it and takes everything down
@@ -44,6 +45,8 @@ pub enum Message {
     Second(i32, OwnedFd),
     /// The master side of the new terminal.
     Console(OwnedFd),
+    /// The first process is a reaper: this pidfd is the process that becomes the program.
+    Program(OwnedFd),
     /// Where the number of the seccomp listener is going to appear.
     Notify(OwnedFd),
     /// A record for the log.
@@ -84,6 +87,7 @@ impl Wire {
             Message::AtGate => (b'g', Vec::new(), None),
             Message::Second(pid, fd) => (b's', pid.to_le_bytes().to_vec(), Some(fd.as_fd())),
             Message::Console(fd) => (b'c', Vec::new(), Some(fd.as_fd())),
+            Message::Program(fd) => (b'm', Vec::new(), Some(fd.as_fd())),
             Message::Notify(fd) => (b'n', Vec::new(), Some(fd.as_fd())),
             Message::Log(level, text) => {
                 (log_tag(*level), text.as_bytes()[..text.len().min(LONGEST - 1)].to_vec(), None)
@@ -154,6 +158,7 @@ impl Wire {
             (b'g', None) => Message::AtGate,
             (b's', Some(fd)) => Message::Second(i32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd),
             (b'c', Some(fd)) => Message::Console(fd),
+            (b'm', Some(fd)) => Message::Program(fd),
             (b'n', Some(fd)) => Message::Notify(fd),
             (tag, None) if log_level(*tag).is_some() => {
                 Message::Log(log_level(*tag).unwrap_or_default(), String::from_utf8_lossy(text).into_owned())

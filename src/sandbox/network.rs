@@ -12,7 +12,6 @@ use rustix::process::Pid;
 use super::plan::Network;
 use super::rights;
 use super::store::Box;
-use crate::container::Companion;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::net::{private, resolver};
@@ -98,28 +97,17 @@ fn no_network(error: &crate::error::Error) {
     log::warn(format!("there is no network inside: {error}"));
 }
 
-/// A run's connection.
-#[derive(Debug)]
-pub(super) struct Connection<'a> {
-    held: &'a Box,
-    prepared: &'a Prepared,
-}
-
-impl<'a> Connection<'a> {
-    pub(super) fn new(held: &'a Box, prepared: &'a Prepared) -> Self {
-        Self { held, prepared }
-    }
-}
-
-impl Companion for Connection<'_> {
-    fn connect(&self, pid: Pid) -> Result<()> {
-        let remember = |record: &private::Record| self.held.write_file(RECORD, record);
-        match private::connect(pid, self.held.name().as_str(), &self.prepared.servers, &remember) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                no_network(&error);
-                settle(self.held)
-            }
+/// Connects a run's process, which lives in a network namespace of its own. What cannot be made is no error.
+///
+/// # Errors
+/// Where half of it cannot be taken down again.
+pub(super) fn connect(held: &Box, prepared: &Prepared, pid: Pid) -> Result<()> {
+    let remember = |record: &private::Record| held.write_file(RECORD, record);
+    match private::connect(pid, held.name().as_str(), &prepared.servers, &remember) {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            no_network(&error);
+            settle(held)
         }
     }
 }

@@ -29,6 +29,17 @@ pub enum Network {
     Host,
 }
 
+impl Network {
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Private => "private",
+            Self::Host => "host",
+        }
+    }
+}
+
 /// Everything of a run that is not the caller's own.
 pub(super) struct Outline<'a> {
     /// Program and arguments.

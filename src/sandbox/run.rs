@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
+use super::companion::Companion;
 use super::host::{HostMount, Treatment};
 use super::ordinary::{self, View};
 use super::plan::{self, Network, Outline};
+use super::report::Report;
 use super::store::{Box, Run, Store};
+use super::watch::Watch;
 use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, network, rights, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
@@ -32,6 +35,8 @@ pub struct RunRequest {
     pub limits: Limits,
     /// Which system calls it may make.
     pub seccomp: Seccomp,
+    /// Whether attempts to connect to sockets of the host are noted as well.
+    pub watch_sockets: bool,
     /// Who makes the cgroup that limits need.
     pub driver: Driver,
 }
@@ -43,6 +48,8 @@ pub struct Ended {
     pub code: u8,
     /// The box, still held.
     pub held: Box,
+    /// What is to be told of it.
+    pub report: Report,
 }
 
 /// Runs a program in a box and waits for it.
@@ -58,10 +65,13 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     let sockets = request.sockets.iter().map(socket).collect::<Result<Vec<_>>>()?;
     let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().all(rustix::termios::isatty);
     let mut held = store.hold_or_make(request.name.clone())?;
+    // Told at the end, where a person still sees them.
+    log::hold();
     let result = in_box(store, request, &mut held, &sockets, &rules, filter, terminal);
     match result {
-        Ok(code) => Ok(Ended { code, held }),
+        Ok((code, report)) => Ok(Ended { code, held, report }),
         Err(error) => {
+            log::release().iter().for_each(log::warn);
             // A box that never held a program is nobody's.
             if held.record.unnamed && held.record.runs.len() < 2 {
                 store.remove(held)?;
@@ -79,7 +89,7 @@ fn in_box(
     rules: &Rules,
     filter: Option<crate::plan::Seccomp>,
     terminal: bool,
-) -> Result<u8> {
+) -> Result<(u8, Report)> {
     commit::require_finished(held)?;
     // Of a run that was killed.
     base::settle(held)?;
@@ -107,27 +117,35 @@ fn in_box(
         started: crate::time::now(),
         ended: None,
         exit_code: None,
+        report: None,
     });
     held.record.unsettled = Some(base::now());
     held.save()?;
     streams::confine(terminal)?;
+    let shared = sockets.iter().chain(&rules.write_through).cloned().collect();
+    let (filter, watch) = Watch::over(filter, request.watch_sockets, held, shared)?;
     plan.seccomp = filter;
     let driver = request.limits.impose(&mut plan, held.name().as_str(), &*held, request.driver)?;
     let options = CreateOptions { driver, ..CreateOptions::default() };
-    let connect = network::Connection::new(held, &connection);
-    let run = RunOptions { companion: Some(&connect), ..RunOptions::default() };
+    let companion = Companion { held, connection: &connection, watch: &watch };
+    let run = RunOptions { companion: Some(&companion), ..RunOptions::default() };
     let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
     // The box may be removed from here on.
     drop(skeleton);
     network::settle(held)?;
     let code = code.map_err(|error| request.limits.explain(error))?;
+    let mut report = Report::new(request.network, &rules.write_through, sockets);
+    (report.denied, report.denied_more) = watch.seen();
+    report.watched = watch.watches();
+    report.notes = log::release();
     if let Some(run) = held.record.runs.last_mut() {
+        run.report = Some(report.clone());
         run.ended = Some(crate::time::now());
         run.exit_code = Some(code);
     }
     held.save()?;
     base::settle(held)?;
-    Ok(code)
+    Ok((code, report))
 }
 
 /// Takes down what a killed run has left, its cgroup and its network as well; gives where the engine keeps its state.

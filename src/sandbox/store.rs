@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::changes::xattrs::Notes;
 use super::layers::UPPER;
 use super::name::BoxName;
+use super::report::Report;
 use super::{disk, layers, remove, rights, run, snapshots, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
@@ -74,6 +75,9 @@ pub struct Run {
     pub ended: Option<String>,
     /// The program's exit code, likewise.
     pub exit_code: Option<u8>,
+    /// What was told at its end, likewise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
 }
 
 /// The place of all boxes.

@@ -22,6 +22,7 @@
 //! | `export.rs` | `export`, read by tar, Python and `myrt image` |
 //! | `prune.rs` | `prune`: what goes and what stays |
 //! | `tables.rs` | completions and manual pages |
+//! | `report.rs` | what is told at the end: what was denied, what was not kept apart |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //! | `rootless.rs` | the same as an ordinary user |
 //!
@@ -45,6 +46,7 @@ mod power;
 mod profiles;
 mod prune;
 mod races;
+mod report;
 mod rootless;
 mod rules;
 mod run;

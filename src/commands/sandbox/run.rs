@@ -1,15 +1,17 @@
 //! `myrt sandbox run`: a program in a box, from its start to its end.
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{finish, profile, store};
 use crate::cli::values::{FromText, Size};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
-use crate::error::{Error, Result};
-use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Rules, RunRequest, Seccomp};
+use crate::commands::output;
+use crate::error::{Context, Error, Result};
+use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Report, Rules, RunRequest, Seccomp};
 
 crate::choices! { Network { "none" => Self::None, "private" => Self::Private, "host" => Self::Host } }
 
@@ -58,6 +60,10 @@ crate::args! {
         /// Which system calls are left: default, unconfined for all, or those of a file (JSON, as linux.seccomp
         /// of a config.json)
         seccomp: Option<Seccomp> = "--seccomp FILE",
+        /// Write what was denied and what was not kept apart to this file, as JSON
+        report: Option<PathBuf> = "--report FILE",
+        /// Tell nothing of it on stderr
+        quiet: bool = "--quiet -q",
         /// Where boxes are kept (default: /var/lib/myrt/sandbox; an ordinary user's: ~/.local/share/myrt/sandbox)
         store: Option<PathBuf> = "--store DIR",
     }
@@ -84,6 +90,12 @@ with it, in a terminal; elsewhere it is kept, and its name is written to stderr.
 Limits hold in a cgroup of the run's own; where the caller may make none, they are refused. The
 default system calls are all but those that no installer needs and attackers do: mounts, namespaces,
 kernel modules, keys, BPF, io_uring.
+
+At the end a few lines on stderr say what the program tried in vain (mounts, kernel modules, clocks,
+namespaces, device nodes) and what is not kept apart; `sandbox list --format json` has all of it.
+--report FILE writes it to a file, and notes connections to sockets of the host as well, each of
+which takes some microseconds longer then. A write that the file system refuses is not among it, nor is
+what an ordinary user's program tries.
 
 A profile is a TOML file whose keys are these flags, but for --name, --profile and --store: `hide`
 and its kin are arrays of paths, `memory = \"512m\"`, `cpus = 1.5`, `no-new-privileges = true`. What
@@ -130,10 +142,26 @@ pub(super) fn start(global: &Global, args: Args, command: Vec<OsString>) -> Resu
         },
         limits: Limits { memory: args.memory.map(|size| size.0), cpus: args.cpus, pids: args.pids },
         seccomp: args.seccomp.unwrap_or_default(),
+        watch_sockets: args.report.is_some(),
         driver: global.driver(),
     };
     let ended = sandbox::run(&store, &request).map_err(own_failure)?;
+    if !args.quiet {
+        output::note(&ended.report.lines());
+    }
+    if let Some(file) = &args.report {
+        write(file, &ended.report).context(|| format!("--report {file:?}")).map_err(own_failure)?;
+    }
     finish::decide(&store, ended)
+}
+
+/// The report for programs. Where the program could write on the host itself, it may have put a link there.
+fn write(file: &Path, report: &Report) -> Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = rustix::fs::open(file, flags, Mode::from(0o644)).context(|| "open it")?;
+    let mut text = serde_json::to_vec_pretty(report).map_err(|error| Error::new(error.to_string()))?;
+    text.push(b'\n');
+    std::io::Write::write_all(&mut std::fs::File::from(open), &text).context(|| "write it")
 }
 
 /// Exit codes as a shell has them, so that a failure of ours is not taken for the program's.
