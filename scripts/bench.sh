@@ -4,6 +4,7 @@
 #   scripts/bench.sh [OPTIONS]         a table; numbers and pictures go to target/bench/
 #
 #   scripts/bench.sh image             what unpacking an image costs instead (--help tells more)
+#   scripts/bench.sh sandbox           what a sandbox costs instead: start, build, diff, commit (likewise)
 #
 #   --pairs N         rounds of each case (default 60, at least 40 for figures that are to be believed)
 #   --case PATTERN    only cases whose name matches this bash pattern, such as 'run*' (default: all)
@@ -22,6 +23,7 @@
 . "$(dirname "$0")/lib.sh"
 
 if [ "${1:-}" = image ]; then shift; exec "$BASH" "$root/scripts/bench/image.sh" "$@"; fi
+if [ "${1:-}" = sandbox ]; then shift; exec "$BASH" "$root/scripts/bench/sandbox.sh" "$@"; fi
 
 usage() { sed -n '2,/^\. /{/^\. /d;s/^# \{0,1\}//p}' "$0"; }
 pairs=60 only='*' without=' ' given='' scale=0 mode=measure trace='' arguments=("$@")

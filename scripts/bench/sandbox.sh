@@ -1,0 +1,154 @@
+#!/usr/bin/env bash
+# What a sandbox costs: its start, a build inside, a diff and a commit. scripts/bench.sh sandbox calls it.
+#
+#   scripts/bench.sh sandbox [--rounds N] [--files N] [--case start|build|changes] [--myrt FILE]
+#
+#   --rounds N       of each case (default 40 for starts; builds and commits: a tenth, at least 3)
+#   --files N        changed files (default 10000)
+#   --case NAME      this one alone
+#   --myrt FILE      measure this binary, with myrt-sandbox beside it, instead of building one
+#
+# start: whole processes, interleaved, ratios to the first: the bare system calls of the same mounts (sandbox_floor.c);
+# bubblewrap with a plain bind of /; a shell script of unshare and mount -t overlay; myrt. build: 500 generated C files
+# compiled by make inside, beside outside. changes: diff of files of 1000 bytes, half of them new and half replaced, and
+# commit beside cp -a of the same files. The state of all of them is on a tmpfs.
+. "$(dirname "$0")/../lib.sh"
+
+rounds=40 files=10000 only='*' myrt=''
+while [ $# -gt 0 ]; do
+    case $1 in
+    --rounds | --files | --case | --myrt) [ $# -gt 1 ] || die "$1 needs a value" ;;&
+    --rounds) rounds=$2; shift ;;
+    --files) files=$2; shift ;;
+    --case) only=$2; shift ;;
+    --myrt) myrt=$(realpath -e "$2"); shift ;;
+    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit ;;
+    *) die "unknown argument $1" ;;
+    esac
+    shift
+done
+
+out=$root/target/bench
+if [ -z "${MYRT_BENCH_INSIDE:-}" ]; then
+    need_package gcc libc6-dev make python3 util-linux bubblewrap
+    if [ -z "$myrt" ]; then need_release --bins; fi
+    as_builder mkdir -p "$out"
+    for tool in sandbox_floor pairs; do as_builder gcc -O2 -Wall -Wextra -static -o "$out/$tool" "$root/scripts/bench/$tool.c"; done
+    as_root env MYRT_BENCH_INSIDE=1 unshare --mount --propagation private \
+        "$BASH" "$0" --rounds "$rounds" --files "$files" --case "$only" --myrt "$myrt"
+    exit
+fi
+
+work=$(mktemp -d /tmp/myrt-bench.XXXXXX)
+trap 'cd /; umount -l "$work" 2>/dev/null || true; rmdir "$work"' EXIT
+mount -t tmpfs -o mode=700 tmpfs "$work"
+# One hierarchy to mount for all.
+if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
+exec </dev/null
+bin=$work/bin
+mkdir "$bin"
+cp --reflink=never "$myrt" "$(dirname "$myrt")/myrt-sandbox" "$bin/"
+sandbox() { local verb=$1; shift; "$bin/myrt" sandbox "$verb" --store "$work/store" "$@"; }
+say "load $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) CPUs, $(uname -r)"
+wanted() { [[ $1 == $only ]]; } # shellcheck disable=SC2053 # a pattern is meant
+
+# The writable mounts that can be seen are overlays in all of them: here / and the tmpfs of the benchmark.
+start_case() {
+    mkdir -p "$work/layers" "$work/script/upper" "$work/script/work" "$work/script/root"
+    cat >"$work/by-script" <<'SCRIPT'
+#!/bin/sh
+exec unshare --mount --pid --fork --ipc --uts --net --kill-child sh -ec '
+    mount -t overlay -o lowerdir=/,upperdir='"$1"'/upper,workdir='"$1"'/work overlay '"$1"'/root
+    mount -t proc proc '"$1"'/root/proc; mount --rbind /dev '"$1"'/root/dev; mount --rbind /sys '"$1"'/root/sys
+    exec chroot '"$1"'/root /bin/true'
+SCRIPT
+    chmod +x "$work/by-script"
+    sandbox run --name start /bin/true
+    say "case, contender, min µs, median µs, ratio, peak KiB"
+    "$out/pairs" -n "$rounds" -c start \
+        floor "$out/sandbox_floor" "$work/layers" / "$work" -- /bin/true -- \
+        bwrap "$(command -v bwrap)" --unshare-all --bind / / --dev /dev --proc /proc /bin/true -- \
+        script "$work/by-script" "$work/script" -- \
+        myrt "$bin/myrt" sandbox run --store "$work/store" --name start /bin/true
+}
+
+# milliseconds COMMAND…: how long it took.
+milliseconds() {
+    local begin end
+    begin=$(date +%s%N)
+    "$@" >/dev/null
+    end=$(date +%s%N)
+    echo $(((end - begin) / 1000000))
+}
+
+# compare NAME WHAT OTHER FILE: medians of two columns and of their ratios.
+compare() {
+    python3 - "$@" <<'PYTHON'
+import statistics, sys
+name, what, other, file = sys.argv[1:]
+pairs = [tuple(map(float, line.split())) for line in open(file)]
+a, b = (statistics.median(column) for column in zip(*pairs))
+ratio = statistics.median(x / y for x, y in pairs)
+print(f"{name:10} {what} {a:.0f} ms, {other} {b:.0f} ms, ratio {ratio:.2f}")
+PYTHON
+}
+
+few() { echo $((rounds / 10 > 3 ? rounds / 10 : 3)); }
+
+build_case() {
+    local i tree=$work/tree
+    mkdir "$tree"
+    python3 - "$tree" <<'PYTHON'
+import sys
+for i in range(500):
+    with open(f"{sys.argv[1]}/f{i}.c", "w") as file:
+        file.write("#include <stdio.h>\n#include <string.h>\n")
+        for j in range(20):
+            file.write(f"int f{i}_{j}(const char *s) {{ char b[99]; snprintf(b, sizeof b, \"%s{j}\", s); return strlen(b); }}\n")
+with open(f"{sys.argv[1]}/Makefile", "w") as file:
+    file.write("objects = $(patsubst %.c,%.o,$(wildcard *.c))\nlib.a: $(objects)\n\tar rc $@ $^\n")
+PYTHON
+    local build=(make --silent -C "$tree" -j "$(nproc)")
+    for ((i = 0; i < $(few); i++)); do
+        echo "$(milliseconds sandbox run --name "build$i" "${build[@]}") $(milliseconds "${build[@]}")" >>"$work/builds"
+        find "$tree" -name '*.[oa]' -delete
+        sandbox discard "build$i"
+    done
+    compare build inside outside "$work/builds"
+}
+
+changes_case() {
+    local i host=$work/host diff commit copy
+    for ((i = 0; i < $(few); i++)); do
+        rm -rf "$host" "$work/copy"
+        mkdir "$host" "$work/copy"
+        make_files "$host" 1 old
+        cd "$host"
+        sandbox run --name changes python3 -c "$PROGRAM" . 0 new
+        diff=$(milliseconds sandbox diff changes)
+        commit=$(milliseconds sandbox commit changes)
+        cd /
+        copy=$(milliseconds cp -a "$host" "$work/copy")
+        echo "$diff 1000" >>"$work/diffs"
+        echo "$commit $copy" >>"$work/commits"
+        sandbox discard changes
+    done
+    compare diff "of $files files" "the second that it may take" "$work/diffs"
+    compare commit "of $files files" "cp -a" "$work/commits"
+}
+
+PROGRAM="
+import os, sys
+top, step, word = sys.argv[1], 1 + int(sys.argv[2]), sys.argv[3]
+for i in range(0, $files, step):
+    folder = f'{top}/{i // 500}'
+    os.makedirs(folder, exist_ok=True)
+    with open(f'{folder}/{i}', 'w') as file:
+        file.write((word + ' ') * 250)
+"
+make_files() { python3 -c "$PROGRAM" "$@"; }
+
+if wanted start; then start_case; fi
+if wanted build; then build_case; fi
+if wanted changes; then changes_case; fi
+say "load $(cut -d' ' -f1-3 /proc/loadavg)"
