@@ -18,8 +18,17 @@ use crate::sys::entry;
 
 /// Executes the program with this one's command line. Comes back only with the reason why not.
 pub(super) fn become_program(name: &str) -> Error {
+    execute(name, entry::exec_again)
+}
+
+/// Likewise, one that is going to enter a container.
+pub(super) fn become_protected(name: &str) -> Error {
+    execute(name, entry::exec_protected)
+}
+
+fn execute(name: &str, exec: fn(&OwnedFd) -> rustix::io::Errno) -> Error {
     match find(name) {
-        Ok((path, file)) => Error::call(format!("execute {path:?}"), entry::exec_again(&file)),
+        Ok((path, file)) => Error::call(format!("execute {path:?}"), exec(&file)),
         Err(error) => error,
     }
 }

@@ -106,9 +106,18 @@ fn unknown(error: Error) -> Error {
     }
 }
 
+fn is_overlay(path: &Path) -> bool {
+    const OVERLAYFS: i64 = 0x794c_7630;
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type as i64 == OVERLAYFS)
+}
+
 fn refused(error: Error, overlay: &Overlay) -> Error {
     match error.errno() {
         Some(Errno::INVAL) => error.hint(match &overlay.above {
+            // The kernel says this to its own log alone.
+            Above::Layer { upper, .. } if is_overlay(&overlay.lower) && !is_overlay(upper) => {
+                format!("{:?} is an overlay on an overlay already, and the kernel takes no third", overlay.lower)
+            }
             Above::Layer { upper, .. } => format!(
                 "the filesystem of {upper:?} cannot hold the changes of an overlay, or that of {:?} cannot lie below one",
                 overlay.lower

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hasher};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Stat};
@@ -19,7 +19,7 @@ use super::layers::{self, UPPER};
 use super::store::Box;
 use super::text;
 use super::tree::{self, Place};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 
 /// The file in a box's folder.
 pub(super) const FILE: &str = "base.json";
@@ -62,7 +62,7 @@ pub(super) enum Seen {
 }
 
 /// Of each changed path, what was seen.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Base(BTreeMap<PathBuf, Seen>);
 
 #[derive(Serialize, Deserialize)]
@@ -116,8 +116,13 @@ impl Base {
         let roots = roots(held)?;
         let unseen = self.unseen(&roots, changes)?;
         let mut next = BTreeMap::new();
+        // Of what is not mounted nothing can be said: its notes stay.
+        for place in layers::unmounted(held)? {
+            let of_it = |path: &Path| held.record.layer_of(path) == Some(place);
+            next.extend(self.0.iter().filter(|(path, _)| of_it(path)).map(|(path, seen)| (path.clone(), seen.clone())));
+        }
         for change in changes {
-            let root = &roots[change.layer];
+            let root = roots.of(change.layer)?;
             let seen = match self.0.remove(&change.path) {
                 Some(seen) => carried(root, change, seen, since),
                 None if unseen.iter().any(|folder| change.path.starts_with(folder)) => Ok(Seen::Moving),
@@ -132,13 +137,12 @@ impl Base {
 
     /// Folders that went, are there again, and of which the host has something else by now than what went: the new one covers
     /// it, so that no program has seen it.
-    fn unseen(&self, roots: &[Root], changes: &[Change]) -> Result<Vec<PathBuf>> {
+    fn unseen(&self, roots: &Roots, changes: &[Change]) -> Result<Vec<PathBuf>> {
         let mut unseen = Vec::new();
         for (path, seen) in &self.0 {
             let Seen::Tree(digest) = seen else { continue };
             let gone = changes.binary_search_by(|change| change.path.cmp(path)).is_ok_and(|at| !stays(&changes[at]));
-            let around = roots.iter().filter(|root| path.starts_with(&root.mount));
-            let Some(root) = around.max_by_key(|root| root.mount.as_os_str().len()).filter(|_| !gone) else { continue };
+            let Some(root) = roots.around(path).filter(|_| !gone) else { continue };
             let inner = root.inner(path);
             if now_at(root, inner)?.is_some() && tree_digest(root, inner)?.0 != *digest {
                 unseen.push(path.clone());
@@ -164,9 +168,9 @@ pub(super) struct Root {
     /// Where it is mounted.
     pub(super) mount: PathBuf,
     /// The host's.
-    pub(super) host: OwnedFd,
+    pub(super) host: tree::Root,
     /// The box's; absent where there are none.
-    pub(super) upper: Option<OwnedFd>,
+    pub(super) upper: Option<tree::Root>,
     /// Where overlayfs keeps its notes there.
     pub(super) notes: Notes,
 }
@@ -178,36 +182,63 @@ impl Root {
     }
 }
 
+/// The layers of a box, as far as their filesystems are mounted.
+pub(super) struct Roots(Vec<(PathBuf, Option<Root>)>);
+
+impl Roots {
+    /// One of them.
+    ///
+    /// # Errors
+    /// Where its filesystem is not mounted.
+    pub(super) fn of(&self, layer: usize) -> Result<&Root> {
+        let (mount, root) = &self.0[layer];
+        root.as_ref().ok_or_else(|| {
+            Error::new(format!("what the box saw at {mount:?} is not mounted there now")).hint("mount it again")
+        })
+    }
+
+    /// The one in which a path lies; `None` where it is not mounted.
+    fn around(&self, path: &Path) -> Option<&Root> {
+        let around = self.0.iter().filter(|(mount, _)| path.starts_with(mount));
+        around.max_by_key(|(mount, _)| mount.as_os_str().len()).and_then(|(_, root)| root.as_ref())
+    }
+
+    /// A path in one, as a person knows it.
+    pub(super) fn shown(&self, layer: usize, path: &Path) -> PathBuf {
+        self.0[layer].0.join(path)
+    }
+}
+
 /// All layers of a box.
 ///
 /// # Errors
 /// Where one cannot be opened.
-pub(super) fn roots(held: &Box) -> Result<Vec<Root>> {
-    layers::require_mounted(held)?;
+pub(super) fn roots(held: &Box) -> Result<Roots> {
+    let unmounted = layers::unmounted(held)?;
     let open = |(place, layer): (usize, &super::store::Layer)| {
+        if unmounted.contains(&place) {
+            return Ok((layer.path.clone(), None));
+        }
         let upper = held.layer_folder(place).join(UPPER);
-        let upper = match tree::open_root(&upper) {
+        let upper = match tree::Root::open(&upper) {
             Err(error) if error.errno() == Some(Errno::NOENT) => None,
             other => Some(other?),
         };
-        Ok(Root {
-            mount: layer.path.clone(),
-            host: tree::open_root(&held.host_folder(place)?)?,
-            upper,
-            notes: held.record.notes,
-        })
+        let host = tree::Root::open(&held.host_folder(place)?)?;
+        let root = Root { mount: layer.path.clone(), host, upper, notes: held.record.notes };
+        Ok((layer.path.clone(), Some(root)))
     };
-    held.record.layers.iter().enumerate().map(open).collect()
+    held.record.layers.iter().enumerate().map(open).collect::<Result<_>>().map(Roots)
 }
 
 fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
     let inner = root.inner(&change.path);
     let moved = |time: Clock| since.is_some_and(|since| time >= since);
     let Some(place) = Place::find(&root.host, inner)? else {
-        return Ok(if gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
+        return Ok(if since.is_some() && gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
     };
     let Some(stat) = place.stat()? else {
-        return Ok(if gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
+        return Ok(if since.is_some() && gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         let seen = Seen::File { inode: stat.st_ino, changed: changed(&stat) };
@@ -272,16 +303,15 @@ pub(super) fn now_at(root: &Root, inner: &Path) -> Result<Option<Seen>> {
 /// one, and the folder says that something went.
 fn gone_meanwhile(root: &Root, inner: &Path, moved: impl Fn(Clock) -> bool) -> Result<bool> {
     let Some(upper) = &root.upper else { return Ok(false) };
-    let copied = match Place::find(upper, inner)? {
-        Some(place) => xattrs::is_copy(root.notes, place.folder.as_fd(), &place.name)?,
-        None => false,
-    };
-    let folder = match inner.parent() {
-        Some(parent) => tree::open_folder(&root.host, parent).ok(),
-        None => None,
-    };
+    let folder = inner.parent().and_then(|parent| root.host.folder(parent).ok());
     let time = folder.map(rustix::fs::fstat).transpose().context(|| "stat")?.map(|stat| changed(&stat));
-    Ok(copied && time.is_none_or(moved))
+    if !time.is_none_or(moved) {
+        return Ok(false);
+    }
+    match Place::find(upper, inner)? {
+        Some(place) => xattrs::is_copy(root.notes, place.folder.as_fd(), &place.name),
+        None => Ok(false),
+    }
 }
 
 fn changed(stat: &Stat) -> Clock {
@@ -296,8 +326,12 @@ pub(super) fn settle(held: &mut Box) -> Result<()> {
     let Some(since) = held.record.unsettled else { return Ok(()) };
     let changes = changes::of(held)?;
     let mut base = Base::read(held)?;
+    let before = base.clone();
     base.note(held, &changes, Some(since))?;
-    base.write(held)?;
+    // A run that changed nothing does not wait for the disk.
+    if base != before {
+        base.write(held)?;
+    }
     held.record.unsettled = None;
     held.save()
 }

@@ -36,7 +36,7 @@ impl Store {
                 Err(Errno::EXIST) => return Err(taken()),
                 other => other.context(|| format!("rename {path:?} to {target:?}"))?,
             }
-            disk::file(tree::open_root(self.path())?)
+            disk::file(tree::Root::open(self.path())?)
         });
         result.inspect_err(|_| {
             // The reason for the failure matters more than one more.

@@ -14,6 +14,8 @@ use crate::sandbox::tree::{self, Place};
 
 /// How much is copied at once where the kernel does not do it.
 const CHUNK: usize = 256 << 10;
+/// From which size on the kernel is asked whether two files can share their blocks.
+const WORTH_SHARING: u64 = 64 << 10;
 
 /// What a file has beside its content.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,16 +45,25 @@ pub(super) enum Side {
     Host,
 }
 
+impl Side {
+    fn xattrs(self, folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
+        match self {
+            Self::Layer(notes) => xattrs::of_layer(notes, folder, name),
+            Self::Host => xattrs::of_host(folder, name),
+        }
+    }
+}
+
 impl Attributes {
     /// Reads those of a file that is there.
     pub(super) fn read(folder: BorrowedFd<'_>, name: &CStr, side: Side) -> Result<Self> {
         let stat = tree::find(folder, name).and_then(|stat| stat.ok_or(Errno::NOENT));
         let stat = stat.context(|| format!("stat {name:?}"))?;
-        let xattrs: Xattrs = match side {
-            Side::Layer(notes) => xattrs::of_layer(notes, folder, name)?,
-            Side::Host => xattrs::of_host(folder, name)?,
-        };
-        Ok(Self {
+        Ok(Self::new(&stat, side.xattrs(folder, name)?))
+    }
+
+    fn new(stat: &Stat, xattrs: Xattrs) -> Self {
+        Self {
             inode: stat.st_ino,
             changed: (stat.st_ctime, stat.st_ctime_nsec as u32),
             mode: stat.st_mode,
@@ -61,7 +72,7 @@ impl Attributes {
             accessed: (stat.st_atime, stat.st_atime_nsec as u32),
             modified: (stat.st_mtime, stat.st_mtime_nsec as u32),
             xattrs,
-        })
+        }
     }
 
     /// Gives them to the file of a name, if it is the one that is meant; gives whether it was. All of it goes to one inode,
@@ -94,6 +105,17 @@ impl Attributes {
         self.times_to(file).context(|| "set the times")
     }
 
+    /// Gives them to a regular file that was made just now and is open: likewise, with less to look at.
+    fn give_new(&self, file: &OwnedFd) -> Result<()> {
+        if !self.xattrs.is_empty() || xattrs::any(file.as_fd()) {
+            return self.give_to(file);
+        }
+        let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        rustix::fs::fchown(file, uid, gid).context(|| "chown")?;
+        rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode & 0o7777)).context(|| "chmod")?;
+        rustix::fs::futimens(file, &self.times()).context(|| "set the times")
+    }
+
     /// Gives the times alone.
     pub(super) fn give_times(&self, folder: BorrowedFd<'_>, name: &CStr) -> Result<()> {
         self.times_to(&self.open(folder, name)?).context(|| format!("set the times of {name:?}"))
@@ -110,9 +132,12 @@ impl Attributes {
     }
 
     fn times_to(&self, file: &OwnedFd) -> Result<(), Errno> {
+        rustix::fs::utimensat(file, "", &self.times(), AtFlags::EMPTY_PATH)
+    }
+
+    fn times(&self) -> Timestamps {
         let time = |(tv_sec, nanoseconds): (i64, u32)| Timespec { tv_sec, tv_nsec: i64::from(nanoseconds) };
-        let times = Timestamps { last_access: time(self.accessed), last_modification: time(self.modified) };
-        rustix::fs::utimensat(file, "", &times, AtFlags::EMPTY_PATH)
+        Timestamps { last_access: time(self.accessed), last_modification: time(self.modified) }
     }
 }
 
@@ -165,8 +190,16 @@ fn is_empty(folder: &OwnedFd) -> Result<bool> {
 /// is there. `next` is a name in the target's folder that is free or left over from an attempt.
 pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<()> {
     let what = || format!("make {:?}", to.name);
-    remove_file(&to.folder, next)?;
-    let made = make(&from.folder, &from.name, side, &to.folder, next).context(what)?;
+    let attempt = || make(&from.folder, &from.name, side, &to.folder, next);
+    let made = match attempt() {
+        // Looked for only here: most often there is none.
+        Err(error) if error.errno() == Some(Errno::EXIST) => {
+            remove_file(&to.folder, next)?;
+            attempt()
+        }
+        other => other,
+    };
+    let made = made.context(what)?;
     if tree::find(&to.folder, next).context(what)?.is_none_or(|found| found.st_ino != made) {
         bail!("{}: somebody has put another file in its place", what());
     }
@@ -175,22 +208,21 @@ pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<(
 
 /// Copies a file that is no folder, with all that belongs to it, to a name that nothing has; gives its inode.
 pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<u64> {
-    let attributes = Attributes::read(from.as_fd(), name, side)?;
-    let kind = FileType::from_raw_mode(attributes.mode);
-    let file = match kind {
-        FileType::RegularFile => content(from, name, to, new)?,
+    let stat = tree::find(from, name).and_then(|stat| stat.ok_or(Errno::NOENT)).context(|| "stat")?;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    match kind {
+        FileType::RegularFile => return regular(from, name, side, to, new),
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new()).context(|| "readlink")?;
             rustix::fs::symlinkat(target, to, new).context(|| "symlink")?;
-            attributes.open(to.as_fd(), new)?
         }
         FileType::Fifo | FileType::Socket | FileType::CharacterDevice | FileType::BlockDevice => {
-            let number = tree::find(from, name).context(|| "stat")?.map_or(0, |stat| stat.st_rdev);
-            rustix::fs::mknodat(to, new, kind, Mode::from(0o600), number).context(|| "mknod")?;
-            attributes.open(to.as_fd(), new)?
+            rustix::fs::mknodat(to, new, kind, Mode::from(0o600), stat.st_rdev).context(|| "mknod")?;
         }
         other => bail!("a file of the kind {other:?} cannot be copied"),
-    };
+    }
+    let attributes = Attributes::new(&stat, side.xattrs(from.as_fd(), name)?);
+    let file = attributes.open(to.as_fd(), new)?;
     if !Which::New.is(&file, &attributes)? {
         bail!("somebody has put another file in its place");
     }
@@ -215,8 +247,8 @@ pub(super) fn remove_file(folder: &OwnedFd, name: &CStr) -> Result<()> {
     }
 }
 
-/// Copies what is in a file; gives the new one, open.
-fn content(from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr) -> Result<OwnedFd> {
+/// Copies a regular file; gives the new one's inode.
+fn regular(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<u64> {
     let what = || format!("copy {name:?}");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let source = rustix::fs::openat(from, name, flags, Mode::empty()).context(what)?;
@@ -224,17 +256,34 @@ fn content(from: &OwnedFd, name: &CStr, to: &OwnedFd, new: &CStr) -> Result<Owne
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
         bail!("{}: it is no file any more", what());
     }
+    let xattrs = if xattrs::any(source.as_fd()) { side.xattrs(from.as_fd(), name)? } else { Vec::new() };
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(to, new, flags, Mode::from(0o600)).context(what)?;
-    if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
-        pieces(&source, &target, &found).context(what)?;
+    content(&source, &target, &found).context(what)?;
+    let attributes = Attributes::new(&found, xattrs);
+    let made = rustix::fs::fstat(&target).context(what)?;
+    if made.st_nlink != 1 {
+        // Whoever has given it another name would keep what it is about to become.
+        bail!("somebody has put another file in its place");
     }
-    Ok(target)
+    attributes.give_new(&target).context(|| format!("{new:?}"))?;
+    Ok(made.st_ino)
+}
+
+fn content(source: &OwnedFd, target: &OwnedFd, found: &Stat) -> Result<(), Errno> {
+    let size = found.st_size as u64;
+    if size >= WORTH_SHARING && rustix::fs::ioctl_ficlone(target, source).is_ok() {
+        return Ok(());
+    }
+    // st_blocks counts 512 bytes each. Where all of it is there, there are no holes to look for.
+    if found.st_blocks as u64 * 512 >= size && piece(source, target, 0, size)? == size {
+        return Ok(());
+    }
+    pieces(source, target, size)
 }
 
 /// Copies what is data and leaves holes as they are.
-fn pieces(source: &OwnedFd, target: &OwnedFd, found: &Stat) -> Result<(), Errno> {
-    let size = found.st_size as u64;
+fn pieces(source: &OwnedFd, target: &OwnedFd, size: u64) -> Result<(), Errno> {
     let mut at = 0;
     while at < size {
         let (start, end) = match rustix::fs::seek(source, SeekFrom::Data(at)) {
@@ -251,7 +300,8 @@ fn pieces(source: &OwnedFd, target: &OwnedFd, found: &Stat) -> Result<(), Errno>
     rustix::fs::ftruncate(target, size)
 }
 
-fn piece(source: &OwnedFd, target: &OwnedFd, start: u64, end: u64) -> Result<(), Errno> {
+/// Copies one piece; gives where it ended.
+fn piece(source: &OwnedFd, target: &OwnedFd, start: u64, end: u64) -> Result<u64, Errno> {
     let (mut from, mut to) = (start, start);
     while from < end {
         let rest = usize::try_from(end - from).unwrap_or(usize::MAX);
@@ -264,10 +314,10 @@ fn piece(source: &OwnedFd, target: &OwnedFd, start: u64, end: u64) -> Result<(),
             Err(errno) => return Err(errno),
         }
     }
-    Ok(())
+    Ok(from)
 }
 
-fn by_hand(source: &OwnedFd, target: &OwnedFd, mut at: u64, end: u64) -> Result<(), Errno> {
+fn by_hand(source: &OwnedFd, target: &OwnedFd, mut at: u64, end: u64) -> Result<u64, Errno> {
     let mut buffer = vec![0; CHUNK];
     while at < end {
         let wanted = usize::try_from(end - at).unwrap_or(CHUNK).min(CHUNK);
@@ -283,5 +333,5 @@ fn by_hand(source: &OwnedFd, target: &OwnedFd, mut at: u64, end: u64) -> Result<
         }
         at += read as u64;
     }
-    Ok(())
+    Ok(at)
 }

@@ -49,7 +49,7 @@ fn make(folder: &Path) -> Result<()> {
 
 /// Copies what is in one folder into another, which is empty, and what the folder itself has.
 fn layer(from: &Path, to: &Path) -> Result<()> {
-    let copy = Copy { from: tree::still(from)?, to: tree::open_root(to)? };
+    let copy = Copy { from: tree::still(from)?, to: tree::Root::open(to)? };
     let mut links = HashMap::new();
     let mut folders = Vec::new();
     let mut pending = vec![PathBuf::new()];
@@ -67,8 +67,8 @@ fn layer(from: &Path, to: &Path) -> Result<()> {
 }
 
 struct Copy {
-    from: OwnedFd,
-    to: OwnedFd,
+    from: tree::Root,
+    to: tree::Root,
 }
 
 impl Copy {

@@ -1,7 +1,8 @@
-//! The host's mounts, and what each becomes inside. Pure: it reads the text of mountinfo (proc_pid_mountinfo(5)).
+//! The host's mounts, and what each becomes inside: the text of mountinfo (proc_pid_mountinfo(5)), read.
 
 use std::path::{Path, PathBuf};
 
+use crate::error::{Context, Result};
 use crate::rootfs::unescape;
 
 /// What a mount of the host becomes.
@@ -91,10 +92,19 @@ impl<'a> Line<'a> {
     }
 }
 
+/// Those of this process.
+///
+/// # Errors
+/// Where they cannot be read.
+pub(super) fn read() -> Result<Vec<HostMount>> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
+    Ok(mounts(&table))
+}
+
 /// All mounts that a path leads to, parents before what is mounted in them: the first is `/`.
 ///
 /// One that another was mounted over, or over a folder on the way to it, cannot be seen and is left out.
-pub(super) fn mounts(table: &str) -> Vec<HostMount> {
+fn mounts(table: &str) -> Vec<HostMount> {
     let lines: Vec<Line<'_>> = table.lines().filter_map(Line::parse).collect();
     let mut seen = Vec::new();
     // The bottom is the mount whose parent is not in the table: it lies outside of what this process can see.

@@ -73,7 +73,7 @@ pub(super) fn of_place(held: &mut Box, path: &Path, lower: PathBuf, mount: &Host
 
 /// The number of the layer of `path`, found or made.
 fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
-    let layer = layer_of(path, mount);
+    let layer = now(path, mount);
     match held.record.layers.iter().position(|known| known.path == path) {
         Some(place) => check_same(held, place, &layer).map(|()| place),
         None => {
@@ -83,16 +83,11 @@ fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
     }
 }
 
-/// What is remembered of a folder's filesystem.
-fn layer_of(path: &Path, mount: &HostMount) -> Layer {
+/// What is at a place of a mount now, as a layer notes it.
+fn now(path: &Path, mount: &HostMount) -> Layer {
     let inner = path.strip_prefix(&mount.path).unwrap_or(path);
     let root = if inner.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(inner) };
     Layer { path: path.to_owned(), root, kind: mount.kind.clone() }
-}
-
-/// Whether both are the same part of a filesystem of the same sort.
-fn are_same(one: &Layer, other: &Layer) -> bool {
-    (&one.kind, &one.root) == (&other.kind, &other.root)
 }
 
 fn above(held: &Box, place: usize) -> Above {
@@ -103,7 +98,7 @@ fn above(held: &Box, place: usize) -> Above {
 /// A box that changed a disk's files must not lay these changes over another disk's.
 fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
     let layer = &held.record.layers[place];
-    if are_same(layer, now) || held.is_unchanged(place) {
+    if is_same(layer, now) || held.is_unchanged(place) {
         return Ok(());
     }
     Err(Error::new(format!(
@@ -116,23 +111,23 @@ fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
     .hint("mount the other filesystem again, or discard the box"))
 }
 
-/// Refuses to look for the changed files of a filesystem where it is not: what is below its mount is another's.
+fn is_same(one: &Layer, other: &Layer) -> bool {
+    (&one.kind, &one.root) == (&other.kind, &other.root)
+}
+
+/// The layers whose filesystem is not where the box saw it: their changes must not be taken for another's.
 ///
 /// # Errors
-/// Then.
-pub(super) fn require_mounted(held: &Box) -> Result<()> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
-    let mounts = host::mounts(&table);
-    for (place, layer) in held.record.layers.iter().enumerate() {
+/// Where the host's mounts cannot be read.
+pub(super) fn unmounted(held: &Box) -> Result<Vec<usize>> {
+    let mounts = host::read()?;
+    let is_there = |layer: &Layer| {
         let around = mounts.iter().filter(|mount| layer.path.starts_with(&mount.path));
-        let nearest = around.max_by_key(|mount| mount.path.as_os_str().len());
-        let is_there = nearest.is_some_and(|mount| are_same(layer, &layer_of(&layer.path, mount)));
-        if !is_there && !held.is_unchanged(place) {
-            let error = format!("the filesystem of {:?}, of which the box {} has changes, ", layer.path, held.name());
-            return Err(Error::new(error + "is not mounted there").hint("mount it again, or discard the box"));
-        }
-    }
-    Ok(())
+        let mount = around.max_by_key(|mount| mount.path.as_os_str().len());
+        mount.is_some_and(|mount| is_same(layer, &now(&layer.path, mount)))
+    };
+    let layers = held.record.layers.iter().enumerate();
+    Ok(layers.filter(|(_, layer)| !is_there(layer)).map(|(place, _)| place).collect())
 }
 
 /// What holds on the host holds inside; and no device node of the host's files can be opened, whoever owns it.

@@ -94,8 +94,7 @@ fn in_box(
     // Of a run that was killed.
     base::settle(held)?;
     let engine = take_down(held)?;
-    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
-    let mounts = host::mounts(&table);
+    let mounts = host::read()?;
     let View { overlays, files: binds, skeleton } = view(held, &mounts)?;
     let connection = network::prepare(held, request.network)?;
     let mut plan = plan::make(Outline {
@@ -143,8 +142,10 @@ fn in_box(
         run.ended = Some(crate::time::now());
         run.exit_code = Some(code);
     }
-    held.save()?;
-    base::settle(held)?;
+    // The exit code is known, whatever becomes of the note: a full disk, say. The next command tries it again.
+    if let Err(error) = held.save().and_then(|()| base::settle(held)) {
+        log::warn(format!("this run could not be noted: {error}"));
+    }
     Ok((code, report))
 }
 

@@ -104,7 +104,7 @@ pub fn take(held: &mut Box, label: &Label) -> Result<()> {
         disk::filesystem(&*held)?;
         rustix::fs::renameat_with(CWD, &next, CWD, &target, RenameFlags::NOREPLACE)
             .context(|| "give the snapshot its label")?;
-        disk::file(tree::open_root(&folder)?)
+        disk::file(tree::Root::open(&folder)?)
     });
     result.inspect_err(|_| {
         // The reason for the failure matters more than one more.
@@ -114,7 +114,7 @@ pub fn take(held: &mut Box, label: &Label) -> Result<()> {
 
 fn fill(held: &Box, next: &Path) -> Result<()> {
     duplicate::state(held.path(), held.record.layers.len(), next)?;
-    let state = State { created: crate::time::now_seconds(), layers: held.record.layers.clone() };
+    let state = State { created: crate::time::now(), layers: held.record.layers.clone() };
     let text = serde_json::to_vec(&state).map_err(|error| Error::new(format!("write {STATE}: {error}")))?;
     std::fs::write(next.join(STATE), text).context(|| format!("write {:?}", next.join(STATE)))
 }

@@ -284,6 +284,12 @@ impl Store {
 }
 
 impl Record {
+    /// The layer in which a path lies.
+    pub(super) fn layer_of(&self, path: &Path) -> Option<usize> {
+        let around = self.layers.iter().enumerate().filter(|(_, layer)| path.starts_with(&layer.path));
+        around.max_by_key(|(_, layer)| layer.path.as_os_str().len()).map(|(place, _)| place)
+    }
+
     /// Of a box that nothing was done with.
     pub(super) fn new(unnamed: bool) -> Self {
         Self {

@@ -3,11 +3,13 @@
 //! Each folder is opened beneath the root's descriptor, following no link and crossing no mount; what comes last is named
 //! in its folder.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat};
 use rustix::io::Errno;
@@ -27,12 +29,60 @@ pub(super) fn open_root(path: &Path) -> Result<OwnedFd> {
     rustix::fs::openat(CWD, path, flags, Mode::empty()).context(|| format!("open {path:?}"))
 }
 
+/// A root, with the folder of it that was used last: what comes in order of path asks for the same one again and again.
+#[derive(Debug)]
+pub(super) struct Root {
+    fd: OwnedFd,
+    last: RefCell<Option<Last>>,
+}
+
+/// A folder's path, and what opening it gave.
+type Last = (PathBuf, Result<Rc<OwnedFd>, Errno>);
+
+impl Root {
+    /// Opens one; its path is trusted.
+    ///
+    /// # Errors
+    /// Where it is missing or no folder.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        open_root(path).map(Self::new)
+    }
+
+    fn new(fd: OwnedFd) -> Self {
+        Self { fd, last: RefCell::new(None) }
+    }
+
+    /// Opens a folder by its path below.
+    ///
+    /// # Errors
+    /// The errno of openat2(2), bare.
+    pub(super) fn folder(&self, path: &Path) -> Result<Rc<OwnedFd>, Errno> {
+        if let Some((_, found)) = self.last.borrow().as_ref().filter(|(last, _)| last.as_os_str() == path.as_os_str()) {
+            return found.clone();
+        }
+        let found = open_folder(&self.fd, path).map(Rc::new);
+        *self.last.borrow_mut() = Some((path.to_owned(), found.clone()));
+        found
+    }
+
+    /// Whoever makes or removes a folder has to say so.
+    pub(super) fn folders_changed(&self) {
+        *self.last.borrow_mut() = None;
+    }
+}
+
+impl AsFd for Root {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 /// A view of a folder through which nothing can be changed, access times neither. What is mounted below is not part of it, or
 /// not entered: an ordinary user's namespace has to keep the host's mounts together.
 ///
 /// # Errors
 /// Where it is missing, or the right to mount is.
-pub(super) fn still(path: &Path) -> Result<OwnedFd> {
+pub(super) fn still(path: &Path) -> Result<Root> {
     let tree = match Tree::open(path, false) {
         Err(Errno::INVAL) => Tree::open(path, true),
         other => other,
@@ -40,7 +90,7 @@ pub(super) fn still(path: &Path) -> Result<OwnedFd> {
     let tree = tree.context(|| format!("open {path:?}"))?;
     let attributes = Attributes { set: libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NODEV, ..Attributes::default() };
     set_attributes(&tree, false, attributes).context(|| format!("make a read-only view of {path:?}"))?;
-    Ok(tree.into_fd())
+    Ok(Root::new(tree.into_fd()))
 }
 
 /// Opens a folder by its path below a root; the path has no links, no dots, and any length.
@@ -101,7 +151,7 @@ pub(super) fn find(folder: impl AsFd, name: &CStr) -> Result<Option<Stat>, Errno
 #[derive(Debug)]
 pub(super) struct Place {
     /// The folder.
-    pub(super) folder: OwnedFd,
+    pub(super) folder: Rc<OwnedFd>,
     /// The name; `.` for the root itself.
     pub(super) name: CString,
 }
@@ -111,7 +161,7 @@ impl Place {
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub(super) fn find(root: impl AsFd, path: &Path) -> Result<Option<Self>> {
+    pub(super) fn find(root: &Root, path: &Path) -> Result<Option<Self>> {
         match Self::open(root, path) {
             Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV)) => {
                 Ok(None)
@@ -124,9 +174,9 @@ impl Place {
     ///
     /// # Errors
     /// Where it cannot be opened.
-    pub(super) fn open(root: impl AsFd, path: &Path) -> Result<Self> {
+    pub(super) fn open(root: &Root, path: &Path) -> Result<Self> {
         let parent = path.parent().unwrap_or(Path::new(""));
-        let folder = open_folder(root, parent).context(|| format!("open the folder of {path:?}"))?;
+        let folder = root.folder(parent).context(|| format!("open the folder of {path:?}"))?;
         let name = path.file_name().unwrap_or(OsStr::new("."));
         let name = CString::new(name.as_bytes()).map_err(|_| Errno::INVAL).context(|| format!("{path:?}"))?;
         Ok(Self { folder, name })
@@ -156,7 +206,7 @@ impl Place {
 ///
 /// # Errors
 /// Where something cannot be read, or `each` says so.
-pub(super) fn visit(root: &OwnedFd, path: &Path, each: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
+pub(super) fn visit(root: &Root, path: &Path, each: &mut dyn FnMut(&Path, &Stat) -> Result<()>) -> Result<()> {
     let place = Place::open(root, path)?;
     let Some(stat) = place.stat()? else { return Ok(()) };
     each(path, &stat)?;

@@ -17,7 +17,7 @@ const BLOCK: u64 = 512;
 /// # Errors
 /// Where something cannot be read.
 pub(super) fn of(path: &Path) -> Result<u64> {
-    let root = match tree::open_root(path) {
+    let root = match tree::Root::open(path) {
         Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(0),
         other => other?,
     };

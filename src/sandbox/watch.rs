@@ -242,7 +242,7 @@ impl Watch {
         let around = self.layers.iter().filter(|(mount, _)| path.starts_with(mount));
         let Some((mount, upper)) = around.max_by_key(|(mount, _)| mount.as_os_str().len()) else { return false };
         let Ok(inner) = path.strip_prefix(mount) else { return false };
-        let place = tree::open_root(upper).and_then(|upper| tree::Place::find(&upper, inner));
+        let place = tree::Root::open(upper).and_then(|upper| tree::Place::find(&upper, inner));
         place.ok().flatten().is_some_and(|place| place.stat().is_ok_and(|found| found.is_some()))
     }
 

@@ -72,6 +72,13 @@ core::arch::global_asm!(
     first = sym first,
 );
 
+/// Words of commands that another program of ours does, which looks after itself: this one is not to begin twice for them.
+macro_rules! is_done_by_another {
+    ($word:expr) => {
+        same($word, c"sandbox".as_ptr()) || same($word, c"image".as_ptr())
+    };
+}
+
 /// Looks at the command line and, where it matters, executes the binary again through a read-only mount. Comes back in
 /// every other case, failure included: [`ensure_protected`] notices.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -83,6 +90,10 @@ extern "C" fn first(stack: *const usize) {
         let args = stack.add(1).cast::<*const c_char>();
         let mut index = 1;
         while index < count {
+            // Whoever has such a word in another place meets `ensure_protected`, at the cost of starting libc twice.
+            if is_done_by_another!(args.add(index).read_volatile()) {
+                return;
+            }
             if enters_a_container!(args.add(index).read_volatile()) {
                 exec_read_only(args, args.add(count + 1));
                 return;
@@ -234,7 +245,7 @@ pub fn ensure_protected() -> Result<()> {
     if !rustix::process::geteuid().is_root() && nobody_here_can_write(&exe).context(what)? {
         return Ok(());
     }
-    if let Ok(mount) = read_only_mount() {
+    if let Ok(mount) = read_only_mount("/proc/self/exe") {
         exec_again(&mount);
     }
     let copy = sealed_copy(exe.as_fd()).context(what)?;
@@ -266,9 +277,18 @@ fn forbid_exec(exe: &OwnedFd) -> Result<(), rustix::io::Errno> {
     mount::set_attributes(&mount, false, Attributes { set: libc::MOUNT_ATTR_NOEXEC, ..Attributes::default() })
 }
 
-/// The binary through a mount of its own, as the entry point makes it.
-fn read_only_mount() -> Result<OwnedFd, rustix::io::Errno> {
-    let tree = Tree::open(Path::new("/proc/self/exe"), false)?.into_fd();
+/// Executes another program of ours with this one's words, through a mount of its own as `ensure_protected` makes it for the
+/// running one, so that it need not begin twice. Comes back only with the reason why not.
+pub fn exec_protected(file: &OwnedFd) -> rustix::io::Errno {
+    if let Ok(mount) = read_only_mount(&format!("/proc/self/fd/{}", file.as_raw_fd())) {
+        exec_again(&mount);
+    }
+    exec_again(file)
+}
+
+/// A binary through a mount of its own, as the entry point makes it.
+fn read_only_mount(file: &str) -> Result<OwnedFd, rustix::io::Errno> {
+    let tree = Tree::open(Path::new(file), false)?.into_fd();
     mount::set_attributes(&tree, false, Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() })?;
     // Kept through the exec, for `forbid_exec`.
     rustix::io::fcntl_setfd(&tree, rustix::io::FdFlags::empty())?;

@@ -35,6 +35,12 @@ unsafe extern "C" fn getpwuid_r(
     0
 }
 
+/// The name service switch: there is none to configure. What `myrt-image` asks of it (`lookups.rs`) is in the library.
+#[unsafe(no_mangle)]
+extern "C" fn __nss_configure_lookup(_: *const c_char, _: *const c_char) -> c_int {
+    -1
+}
+
 /// getgrouplist(3): no user is in a group.
 #[unsafe(no_mangle)]
 extern "C" fn getgrouplist(_: *const c_char, _: libc::gid_t, _: *mut libc::gid_t, _: *mut c_int) -> c_int {

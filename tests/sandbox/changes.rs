@@ -5,8 +5,9 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use crate::place::Place;
 
 /// One script for each kind of file, which makes it as `x`.
-const KINDS: [(&str, &str); 7] = [
+const KINDS: [(&str, &str); 8] = [
     ("file", "echo content >x"),
+    ("hard link", "echo content >other; ln other x"),
     ("empty", ": >x"),
     ("link", "ln -s /nowhere x"),
     ("folder", "mkdir x"),
@@ -15,9 +16,12 @@ const KINDS: [(&str, &str); 7] = [
     ("socket", "/usr/bin/python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"x\")'"),
 ];
 
+/// What a box can make none of, but replace.
+const DEVICES: [(&str, &str); 2] = [("char device", "mknod x c 1 3"), ("block device", "mknod x b 7 99")];
+
 #[test]
 fn every_kind_of_file_replaces_every_other() {
-    for (old, make_old) in KINDS {
+    for (old, make_old) in KINDS.into_iter().chain(DEVICES) {
         let place = Place::new();
         crate::util::TestCommand::shell(make_old, [""]).cwd(place.host()).run().ok();
         let before = place.picture();
@@ -28,6 +32,7 @@ fn every_kind_of_file_replaces_every_other() {
             let kind = |name: &'static str| match name {
                 "empty" => "file",
                 "full" => "folder",
+                "hard link" => "file",
                 other => other,
             };
             let own = |change: &String| change.starts_with("x: ");

@@ -6,7 +6,8 @@ use crate::place::Place;
 use crate::util::TestCommand;
 
 /// One script for each kind of file, which makes it as `x`.
-const KINDS: [&str; 6] = [
+const KINDS: [&str; 7] = [
+    "echo content >x-too; ln x-too x",
     "echo content >x",
     "ln -s /nowhere x",
     "mkdir x",
@@ -22,7 +23,8 @@ fn inside(place: &Place) -> String {
 
 #[test]
 fn every_kind_of_file_replaces_every_other_and_comes_back() {
-    for old in KINDS {
+    // A box can make no device, but replace one.
+    for old in KINDS.into_iter().chain(["mknod -m 640 x c 1 3", "mknod x b 7 99"]) {
         for new in KINDS {
             let place = Place::new();
             TestCommand::shell(old, [""]).cwd(place.host()).run().ok();

@@ -117,8 +117,8 @@ fn limits_that_cannot_be_had_are_refused() {
     assert_eq!(place.sandbox("list", ["-q"]).run().ok().out(), "");
 }
 
-/// A program that names the errno of one call.
-fn errno_of(call: &str) -> String {
+/// A program in Python that names the errno of one call.
+pub fn errno_of(call: &str) -> String {
     format!(
         "import ctypes, errno, socket; libc = ctypes.CDLL(None, use_errno=True)
 try: answer = {call}

@@ -9,6 +9,9 @@
 //! | `diffs.rs` | `diff` as it is read: renamings, tree, patterns, expectations |
 //! | `commits.rs` | `commit`, `undo`: what comes over, conflicts, failures |
 //! | `kills.rs` | a commit and an undo killed at any moment |
+//! | `hosts.rs` | a host that changes below a box |
+//! | `large.rs` | many files, deep trees |
+//! | `full.rs` | a disk that is full |
 //! | `power.rs` | the power goes in the middle of both |
 //! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
 //! | `mounts.rs` | hosts with mounts below `/`, each kind |
@@ -35,8 +38,11 @@ mod commits;
 mod confined;
 mod diffs;
 mod export;
+mod full;
+mod hosts;
 mod kills;
 mod lab;
+mod large;
 mod limits;
 mod mounts;
 mod network;

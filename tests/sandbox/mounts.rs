@@ -73,3 +73,35 @@ fn another_filesystem_at_the_same_place_is_not_given_the_changes() {
     on_a_host_with(&place, other, "cat a/f", "true").code(125).err_has("but now ramfs is mounted there");
     TestCommand::shell("rmdir a", [""]).cwd(place.host()).run().ok();
 }
+
+/// A root that is an overlay, so many deep, as that of a container is; `script` runs there, with a store on a tmpfs.
+fn on_an_overlay(place: &Place, depth: u32, script: &str) -> crate::util::command::Output {
+    let around = format!(
+        "exec </dev/null; mount -t tmpfs t .; cd \"$PWD\"; mkdir boxes; mount -t tmpfs -o mode=700 t boxes; below=/
+         for i in $(seq {depth}); do
+             mkdir u$i w$i r$i; mount -t overlay -o lowerdir=$below,upperdir=u$i,workdir=w$i o r$i; below=r$i
+         done
+         cd $below; mkdir store old-root; mount --move ../boxes store
+         mount --rbind /proc proc; mount --rbind /dev dev; mount --rbind /sys sys
+         pivot_root . old-root; cd /; umount -l old-root; exec </dev/null
+         sandbox() {{ verb=$1; shift; {} sandbox \"$verb\" --store \"${{store:-/store}}\" \"$@\"; }}
+         {script}",
+        crate::util::runtime()
+    );
+    TestCommand::new(["unshare", "-m", "sh", "-ec", &around]).cwd(place.host()).run()
+}
+
+#[test]
+fn a_host_whose_root_is_an_overlay_is_a_host_as_any() {
+    let script = "echo host >/file; sandbox run --name b sh -c 'cat /file; echo box >/file; echo new >/new'
+                  cat /file; sandbox commit b; cat /file /new; sandbox undo b; cat /file; ls /new 2>/dev/null || true";
+    on_an_overlay(&Place::new(), 1, script).ok().stdout("host\nhost\n2 taken over\nbox\nnew\n2 taken back\nhost");
+}
+
+#[test]
+fn where_an_overlay_cannot_be_made_the_reason_is_said() {
+    let refused = on_an_overlay(&Place::new(), 2, "sandbox run --name b true");
+    refused.code(125).err_has("\"/\" is an overlay on an overlay already").err_has("invalid argument");
+    let upper = on_an_overlay(&Place::new(), 1, "store=/elsewhere; sandbox run --name b true");
+    upper.code(125).err_has("cannot hold the changes of an overlay");
+}

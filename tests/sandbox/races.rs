@@ -53,8 +53,8 @@ fn assert_harmless(folder: &Path) {
 fn a_file_that_is_exchanged_while_it_is_written_gets_nothing() {
     let place = Place::new();
     let folder = theirs(&place);
-    place.script("echo x >theirs/tool; chmod 4755 theirs/tool").run().ok();
-    // Copying begins with an attempt to share blocks.
+    place.script("head -c 100000 /dev/zero >theirs/tool; chmod 4755 theirs/tool").run().ok();
+    // Copying a file of this size begins with an attempt to share blocks.
     let running = slow(&place, "ioctl", "delay_enter");
     let next = until("the file that is being written", || {
         let entries = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
@@ -121,12 +121,12 @@ fn changes_of_a_filesystem_that_is_gone_go_nowhere() {
     let runtime = crate::util::runtime();
     let around = format!(
         "mkdir a; mount -t tmpfs t a; \"$@\" || exit 9; umount a
-         {runtime} sandbox diff --store {store} b && exit 8
-         {runtime} sandbox commit --store {store} b && exit 7
+         {runtime} sandbox commit --store {store} b
          ls -A a; mount -t tmpfs t a; {runtime} sandbox commit --store {store} b >/dev/null; ls a"
     );
     let out = place.script("echo x >a/new").by(["unshare", "-m", "sh", "-ec", &around, "sh"]).run();
-    out.ok().stdout("new").err_has("is not mounted");
+    out.ok().out_has("nothing").err_has("is not mounted there now");
+    assert!(out.out().ends_with("\nnew\n"), "{out}");
 }
 
 #[test]

@@ -66,6 +66,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let Some((name, patterns)) = parsed.words.split_first() else { bail!("commit: the name of a box is expected") };
     let name = BoxName::new(&name.to_string_lossy())?;
     let mut held = store(args.store)?.hold(&name)?;
+    super::warn_of_unmounted(&held)?;
     let plain = patterns.is_empty() && winner == Winner::Nobody;
     let outcome = match (args.resume, args.rollback) {
         (false, false) => commit::commit(&mut held, patterns, winner)?,

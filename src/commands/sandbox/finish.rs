@@ -5,7 +5,7 @@ use rustix::termios::QueueSelector;
 use crate::commands::output;
 use crate::error::{Context, Result};
 use crate::log;
-use crate::sandbox::changes::Changes;
+use crate::sandbox::changes::{self, Changes};
 use crate::sandbox::commit::{self, Outcome, Winner};
 use crate::sandbox::{Ended, Store};
 
@@ -19,7 +19,8 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
         return Ok(code);
     }
     let changes = Changes::of(&held)?;
-    if changes.all.is_empty() {
+    super::warn_of_unmounted(&held)?;
+    if changes.all.is_empty() && changes::unmounted(&held)?.is_empty() {
         store.remove(held)?;
         return Ok(code);
     }

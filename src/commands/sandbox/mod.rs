@@ -20,7 +20,8 @@ use std::path::PathBuf;
 use super::beside;
 use crate::cli::{Command, Group, Parsed};
 use crate::error::Result;
-use crate::sandbox::{BoxName, Store};
+use crate::log;
+use crate::sandbox::{Box, BoxName, Store, changes};
 
 /// The row.
 pub const COMMAND: Command = Command {
@@ -49,7 +50,7 @@ Examples:
   sudo myrt sandbox run --name try --net host apt-get install -y hello
   sudo myrt sandbox diff try && sudo myrt sandbox discard try",
     flags: &[],
-    run: |_, _| Err(beside::become_program("myrt-sandbox")),
+    run: |_, _| Err(beside::become_protected("myrt-sandbox")),
 };
 
 /// The commands of `myrt-sandbox`.
@@ -82,6 +83,14 @@ fn store(place: Option<PathBuf>) -> Result<Store> {
 /// The boxes that the words name.
 fn names(parsed: &Parsed) -> Result<Vec<BoxName>> {
     parsed.words.iter().map(|word| BoxName::new(&word.to_string_lossy())).collect()
+}
+
+/// Says which changes a command leaves out.
+fn warn_of_unmounted(held: &Box) -> Result<()> {
+    for path in changes::unmounted(held)? {
+        log::warn(format!("what the box saw at {path:?} is not mounted there now: its changes are left out"));
+    }
+    Ok(())
 }
 
 #[cfg(test)]

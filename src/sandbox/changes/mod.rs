@@ -169,18 +169,18 @@ pub struct Changes {
 }
 
 impl Changes {
-    /// Those of a box.
+    /// Those of a box, but for those of a filesystem that is not mounted ([`unmounted`]).
     ///
     /// # Errors
     /// Names the file that cannot be read.
     pub fn of(held: &Box) -> Result<Self> {
-        layers::require_mounted(held)?;
         let mut all = Vec::new();
         let mut views = Vec::new();
+        let unmounted = layers::unmounted(held)?;
         for (place, layer) in held.record.layers.iter().enumerate() {
             let upper = held.layer_folder(place).join(UPPER);
-            if !upper.exists() {
-                // Put away by a commit, and no run since.
+            // Put away by a commit, and no run since; or without anything to compare it with.
+            if !upper.exists() || unmounted.contains(&place) {
                 views.push(None);
                 continue;
             }
@@ -195,9 +195,24 @@ impl Changes {
 }
 
 /// All changes of a box, by path.
+/// All changes of a box, by path, likewise.
 ///
 /// # Errors
 /// Names the file that cannot be read.
 pub fn of(held: &Box) -> Result<Vec<Change>> {
     Changes::of(held).map(|changes| changes.all)
+}
+
+/// Where a box has changes of a filesystem that is not mounted there now: nothing can be said about them.
+///
+/// # Errors
+/// Where the box or the host's mounts cannot be read.
+pub fn unmounted(held: &Box) -> Result<Vec<PathBuf>> {
+    let mut paths = Vec::new();
+    for place in layers::unmounted(held)? {
+        if !held.is_unchanged(place) {
+            paths.push(held.record.layers[place].path.clone());
+        }
+    }
+    Ok(paths)
 }

@@ -1,21 +1,20 @@
 //! Host and layer side by side, through mounts of their own that nothing can be changed through.
 
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use super::xattrs::Notes;
 use crate::error::Result;
-use crate::sandbox::tree::{Place, still};
+use crate::sandbox::tree::{self, Place, still};
 
 /// A layer, open for reading.
 #[derive(Debug)]
 pub(super) struct View {
     /// What the box has.
-    pub(super) upper: OwnedFd,
+    pub(super) upper: tree::Root,
     /// Where overlayfs keeps its notes there.
     pub(super) notes: Notes,
     /// What the host has.
-    pub(super) lower: OwnedFd,
+    pub(super) lower: tree::Root,
     /// Where it is mounted.
     pub(super) mount: PathBuf,
 }

@@ -58,6 +58,11 @@ impl Notes {
     }
 }
 
+/// Whether an open file has any; where that cannot be told, it may have some.
+pub fn any(file: BorrowedFd<'_>) -> bool {
+    !matches!(rustix::fs::flistxattr_query(file), Ok(0) | Err(Errno::OPNOTSUPP))
+}
+
 /// Those of a file of the host, sorted. No link is followed; `name` is one component.
 ///
 /// # Errors

@@ -85,6 +85,8 @@ pub(super) struct Journal {
     pub(super) whole: bool,
     /// What a file is called until it is in its place: nobody can know the name before.
     pub(super) next: String,
+    /// How many changes these are.
+    pub(super) paths: usize,
     /// In order: what goes, the deepest first; then what comes, folders first.
     pub(super) steps: Vec<Step>,
     /// Folders of the host that are not to look modified, or modified when the box modified them; the deepest first.
@@ -117,6 +119,8 @@ pub(super) enum Act {
     Put,
     /// Gives the file another name of what an earlier step put there, by its place in [`Journal::steps`].
     Link(usize),
+    /// Gives another name to a file that the host has already.
+    Name(#[serde(with = "text::as_text")] PathBuf),
     /// Gives what is there other attributes.
     Set(Attributes),
 }

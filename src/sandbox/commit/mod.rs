@@ -5,11 +5,13 @@
 //! [`resume`] or taken back by [`rollback`]; what is finished is taken back by [`undo`], as long as the journal is there.
 
 mod journal;
+mod links;
 mod plan;
 mod steps;
 
 use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -86,7 +88,7 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     for place in &selected {
         let change = &changes[*place];
         // The time of a folder is no work of anybody's: the later one stays, and nobody's entries are touched.
-        if !change.is_folders_time() && base::differs(&roots[change.layer], change, seen.of(&change.path))? {
+        if !change.is_folders_time() && base::differs(roots.of(change.layer)?, change, seen.of(&change.path))? {
             conflicts.push(*place);
         }
     }
@@ -112,15 +114,11 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
         return Ok(if left.is_empty() { Outcome::Nothing } else { Outcome::Done { count: 0, left } });
     }
     let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
-    let whole = chosen.len() == changes.len();
-    let journal = plan::journal(&chosen, &roots, whole)?;
+    let whole = chosen.len() == changes.len() && changes::unmounted(held)?.is_empty();
+    let journal = plan::journal(&chosen, &changes, &roots, whole)?;
     if winner != Winner::Ours {
         // Between the two looks somebody may have put another file there.
-        let moved = journal.steps.iter().filter(|step| {
-            let path = roots[step.layer].mount.join(&step.path);
-            matches!(step.act, journal::Act::Set(_)) && is_another(step.old.as_ref(), seen.of(&path))
-        });
-        let moved: Vec<PathBuf> = moved.map(|step| roots[step.layer].mount.join(&step.path)).collect();
+        let moved = moved(&journal, &roots, &seen)?;
         if !moved.is_empty() {
             return Ok(Outcome::Conflicts(moved));
         }
@@ -129,6 +127,18 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     journal.begin(held)?;
     finish(held, &journal)?;
     Ok(Outcome::Done { count: chosen.len(), left })
+}
+
+/// Files that are to get other attributes and are not those that were seen.
+fn moved(journal: &Journal, roots: &base::Roots, seen: &Base) -> Result<Vec<PathBuf>> {
+    let mut moved = Vec::new();
+    for step in journal.steps.iter().filter(|step| matches!(step.act, journal::Act::Set(_))) {
+        let path = roots.of(step.layer)?.mount.join(&step.path);
+        if is_another(step.old.as_ref(), seen.of(&path)) {
+            moved.push(path);
+        }
+    }
+    Ok(moved)
 }
 
 /// Whether a file that gets other attributes is not the one that was seen.
@@ -154,7 +164,7 @@ pub fn resume(held: &mut Box) -> Result<Outcome> {
     }
     let journal = read(held)?;
     finish(held, &journal)?;
-    Ok(Outcome::Done { count: journal.steps.len(), left: Vec::new() })
+    Ok(Outcome::Done { count: journal.paths, left: Vec::new() })
 }
 
 /// Takes a commit back that was killed.
@@ -183,7 +193,7 @@ pub fn undo(held: &mut Box, force: bool) -> Result<Outcome> {
     let after: Vec<After> = held.read_file(AFTER)?.unwrap_or_default();
     let journal = read(held)?;
     for (step, After(path, seen)) in journal.steps.iter().zip(&after) {
-        if base::now_at(&roots[step.layer], &step.path)? != *seen {
+        if base::now_at(roots.of(step.layer)?, &step.path)? != *seen {
             conflicts.push(path.clone());
         }
     }
@@ -205,7 +215,7 @@ pub(super) fn forget(held: &Box) -> Result<()> {
     let mut base = Base::read(held)?;
     let mut same = Vec::new();
     for change in &changes {
-        if !base::differs(&roots[change.layer], change, base.of(&change.path))? {
+        if !base::differs(roots.of(change.layer)?, change, base.of(&change.path))? {
             same.push(change.path.as_path());
         }
     }
@@ -297,7 +307,7 @@ fn revert(held: &mut Box) -> Result<Outcome> {
     note_base(held, &journal)?;
     disk::filesystem(&*held)?;
     journal::end(held)?;
-    Ok(Outcome::Done { count: journal.steps.len(), left: Vec::new() })
+    Ok(Outcome::Done { count: journal.paths, left: Vec::new() })
 }
 
 /// Gives a box a layer back that was put away, unless it has changes by now that would be lost.
@@ -316,16 +326,16 @@ fn bring_back(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a [base::Root]) -> Result<Site<'a>> {
+fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots) -> Result<Site<'a>> {
     let next = CString::new(journal.next.as_str()).map_err(|_| Error::new("a name holds no NUL"))?;
-    Ok(Site { journal, roots, backup: journal::backup(held)?, next })
+    Ok(Site { journal, roots, backup: Rc::new(journal::backup(held)?), next })
 }
 
 /// What the host has at each path of the journal, for the undo.
 fn note_after(held: &Box, journal: &Journal) -> Result<()> {
     let roots = base::roots(held)?;
     let line = |step: &journal::Step| {
-        let root = &roots[step.layer];
+        let root = roots.of(step.layer)?;
         Ok(After(root.mount.join(&step.path), base::now_at(root, &step.path)?))
     };
     held.write_file(AFTER, &journal.steps.iter().map(line).collect::<Result<Vec<_>>>()?)

@@ -1,31 +1,38 @@
 //! From changes to steps: what a commit does to the host, in which order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 
 use super::journal::{Act, Folder, Journal, Step};
+use super::links::Links;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::BoxName;
-use crate::sandbox::base::Root;
+use crate::sandbox::base::{Root, Roots};
 use crate::sandbox::changes::xattrs::Notes;
 use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
 use crate::sandbox::copy::{Attributes, Side};
 use crate::sandbox::tree::{self, Place};
 
-/// Makes the journal of these changes, which are sorted by path.
+/// Makes the journal of these changes, which are sorted by path, among all changes of the box.
 ///
 /// # Errors
 /// Where layers or host cannot be read.
-pub(super) fn journal(changes: &[&Change], roots: &[Root], whole: bool) -> Result<Journal> {
+pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole: bool) -> Result<Journal> {
     let mut removals = Vec::new();
     let mut additions = Vec::new();
     let mut folders = Folders { roots, all: BTreeMap::new() };
-    let mut links = Links::default();
+    let mut kept = BTreeSet::new();
     for change in changes {
-        let root = &roots[change.layer];
+        if keeps_its_file(change, roots.of(change.layer)?)? {
+            kept.insert(&*change.path);
+        }
+    }
+    let mut links = Links::new(all, &kept);
+    for change in changes {
+        let root = roots.of(change.layer)?;
         let path = root.inner(&change.path);
         let is_folder = |meta: &Option<crate::sandbox::changes::Meta>| {
             meta.as_ref().is_some_and(|meta| meta.kind == FileKind::Folder)
@@ -50,23 +57,22 @@ pub(super) fn journal(changes: &[&Change], roots: &[Root], whole: bool) -> Resul
                 additions.push(step(Act::MakeFolder(layer_attributes(root, path)?), None));
                 folders.touch(change.layer, path)?;
             }
-            Kind::Modified if !change.aspects.contains(&Aspect::Content) => {
+            Kind::Modified if kept.contains(&*change.path) => {
                 additions.push(step(Act::Set(layer_attributes(root, path)?), old()?));
                 if old_folder {
                     folders.touch(change.layer, path)?;
                 }
             }
             Kind::Added | Kind::TypeChanged | Kind::Modified => {
-                let first = links.seen(change.layer, root, path)?;
-                additions.push(step(first.map_or(Act::Put, Act::Link), old()?));
-                if first.is_none() {
-                    links.put(change.layer, root, path, additions.len() - 1)?;
-                }
+                let act = links.act(change.layer, root, path, additions.len())?;
+                additions.push(step(act, old()?));
             }
         }
         // A folder that was made anew is no change by itself, but the one around it was modified by that.
         for around in path.ancestors().skip(1) {
-            folders.touch(change.layer, around)?;
+            if !folders.touch(change.layer, around)? {
+                break;
+            }
         }
     }
     // The deepest first: a folder is empty when its turn comes.
@@ -79,11 +85,22 @@ pub(super) fn journal(changes: &[&Change], roots: &[Root], whole: bool) -> Resul
     }
     removals.append(&mut additions);
     for step in &removals {
-        check_owner(step, &roots[step.layer])?;
+        check_owner(step, roots.of(step.layer)?)?;
     }
     let folders = folders.all.into_iter().rev();
     let folders = folders.map(|((layer, path), (before, after))| Folder { layer, path, before, after }).collect();
-    Ok(Journal { whole, next: format!(".myrt-commit-{}", BoxName::made_up()?), steps: removals, folders })
+    let next = format!(".myrt-commit-{}", BoxName::made_up()?);
+    Ok(Journal { whole, next, paths: changes.len(), steps: removals, folders })
+}
+
+/// Whether the host's own file is to get other attributes, and no other file its place. One with further names on the host
+/// is another one: in the box these did not change with it, since overlayfs copies a file for the one name that is used.
+fn keeps_its_file(change: &Change, root: &Root) -> Result<bool> {
+    if change.kind != Kind::Modified || change.aspects.contains(&Aspect::Content) {
+        return Ok(false);
+    }
+    let stat = Place::open(&root.host, root.inner(&change.path))?.stat()?;
+    Ok(stat.is_none_or(|stat| stat.st_nlink == 1 || FileType::from_raw_mode(stat.st_mode) == FileType::Directory))
 }
 
 /// Refuses what an ordinary user could do, but not take back: giving a file to others. A file of its own with another group
@@ -135,28 +152,29 @@ type Times = (Option<Attributes>, Option<Attributes>);
 /// Folders that steps write to: afterwards they have the times that they have in the box, or on the host where these are
 /// later.
 struct Folders<'a> {
-    roots: &'a [Root],
+    roots: &'a Roots,
     all: BTreeMap<(usize, PathBuf), Times>,
 }
 
 impl Folders<'_> {
-    fn touch(&mut self, layer: usize, path: &Path) -> Result<()> {
+    /// Gives whether it is new here. Where it is not, those around it are not either.
+    fn touch(&mut self, layer: usize, path: &Path) -> Result<bool> {
         let key = (layer, path.to_owned());
         if self.all.contains_key(&key) {
-            return Ok(());
+            return Ok(false);
         }
-        let root = &self.roots[layer];
+        let root = self.roots.of(layer)?;
         let before = folder(Some(&root.host), path, Side::Host)?;
         let own = folder(root.upper.as_ref(), path, Side::Layer(root.notes))?;
         let later = |own: &Attributes| before.as_ref().is_none_or(|before| own.modified > before.modified);
         let after = own.filter(later).or_else(|| before.clone());
         self.all.insert(key, (before, after));
-        Ok(())
+        Ok(true)
     }
 }
 
 /// The attributes of a folder, where there is one.
-fn folder(root: Option<&std::os::fd::OwnedFd>, path: &Path, side: Side) -> Result<Option<Attributes>> {
+fn folder(root: Option<&tree::Root>, path: &Path, side: Side) -> Result<Option<Attributes>> {
     let Some(root) = root else { return Ok(None) };
     let Some(place) = Place::find(root, path)? else { return Ok(None) };
     match place.stat()? {
@@ -165,29 +183,4 @@ fn folder(root: Option<&std::os::fd::OwnedFd>, path: &Path, side: Side) -> Resul
         }
         _ => Ok(None),
     }
-}
-
-/// Files of a layer that have several names: layer and inode, with the step that puts the first.
-#[derive(Default)]
-struct Links(BTreeMap<(usize, u64), usize>);
-
-impl Links {
-    fn seen(&self, layer: usize, root: &Root, path: &Path) -> Result<Option<usize>> {
-        let inode = inode_of_many(root, path)?;
-        Ok(inode.and_then(|inode| self.0.get(&(layer, inode)).copied()))
-    }
-
-    fn put(&mut self, layer: usize, root: &Root, path: &Path, step: usize) -> Result<()> {
-        if let Some(inode) = inode_of_many(root, path)? {
-            self.0.insert((layer, inode), step);
-        }
-        Ok(())
-    }
-}
-
-/// The inode of a file of the layer that has other names as well.
-fn inode_of_many(root: &Root, path: &Path) -> Result<Option<u64>> {
-    let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
-    let stat = Place::open(upper, path)?.stat()?;
-    Ok(stat.filter(|stat| stat.st_nlink > 1).map(|stat| stat.st_ino))
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
@@ -10,7 +11,7 @@ use rustix::io::Errno;
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::sandbox::base::Root;
+use crate::sandbox::base::Roots;
 use crate::sandbox::copy::{self, Attributes, Side, Which};
 use crate::sandbox::disk;
 use crate::sandbox::tree::Place;
@@ -18,8 +19,8 @@ use crate::sandbox::tree::Place;
 /// A commit at work.
 pub(super) struct Site<'a> {
     pub(super) journal: &'a Journal,
-    pub(super) roots: &'a [Root],
-    pub(super) backup: OwnedFd,
+    pub(super) roots: &'a Roots,
+    pub(super) backup: Rc<OwnedFd>,
     /// A name in any folder that nobody else takes.
     pub(super) next: CString,
 }
@@ -50,7 +51,9 @@ impl Site<'_> {
     pub(super) fn keep_old(&self) -> Result<()> {
         let mut copies = Names::new();
         for (place, step) in self.journal.steps.iter().enumerate() {
-            if !matches!(step.act, Act::Remove | Act::Put | Act::Link(_)) || step.old.as_ref().is_none_or(is_folder) {
+            if !matches!(step.act, Act::Remove | Act::Put | Act::Link(_) | Act::Name(_))
+                || step.old.as_ref().is_none_or(is_folder)
+            {
                 continue;
             }
             self.keep(place, step, &mut copies).context(|| format!("keep the old {:?}", self.shown(step)))?;
@@ -79,6 +82,7 @@ impl Site<'_> {
     pub(super) fn apply(&self) -> Result<()> {
         for step in &self.journal.steps {
             self.apply_one(step).context(|| format!("{:?}", self.shown(step)))?;
+            self.note_folder(step)?;
         }
         for folder in &self.journal.folders {
             if let Some(times) = &folder.after {
@@ -89,7 +93,8 @@ impl Site<'_> {
     }
 
     fn apply_one(&self, step: &Step) -> Result<()> {
-        let place = match (&step.act, Place::find(&self.roots[step.layer].host, &step.path)?) {
+        let root = self.roots.of(step.layer)?;
+        let place = match (&step.act, Place::find(&root.host, &step.path)?) {
             (_, Some(place)) => place,
             // Its folder is gone: it was done before.
             (Act::Remove, None) => return Ok(()),
@@ -99,13 +104,15 @@ impl Site<'_> {
             Act::Remove => remove(&place),
             Act::MakeFolder(attributes) => make_folder(&place, attributes),
             Act::Put => {
-                let root = &self.roots[step.layer];
                 let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
                 copy::put(&Place::open(upper, &step.path)?, Side::Layer(root.notes), &place, &self.next)
             }
             Act::Link(first) => {
                 let first = self.host(&self.journal.steps[*first])?;
                 copy::link(&first, &place, &self.next).context(|| "link")
+            }
+            Act::Name(path) => {
+                copy::link(&Place::open(&root.host, path)?, &place, &self.next).context(|| format!("link {path:?}"))
             }
             Act::Set(attributes) => {
                 let old = step.old.as_ref().map_or(Which::Any, Which::Old);
@@ -120,14 +127,21 @@ impl Site<'_> {
     /// Takes all of it back.
     pub(super) fn revert(&self) -> Result<()> {
         // What is not in its place yet may be what has filled the disk.
+        let mut last = None;
         for step in &self.journal.steps {
-            if let Some(place) = Place::find(&self.roots[step.layer].host, &step.path)? {
+            let folder = Some((step.layer, step.path.parent()));
+            if folder == last {
+                continue;
+            }
+            last = folder;
+            if let Some(place) = Place::find(&self.roots.of(step.layer)?.host, &step.path)? {
                 copy::remove_file(&place.folder, &self.next)?;
             }
         }
         let mut back = Names::new();
         for (place, step) in self.journal.steps.iter().enumerate().rev() {
             self.revert_one(place, step, &mut back).context(|| format!("{:?}", self.shown(step)))?;
+            self.note_folder(step)?;
         }
         for folder in &self.journal.folders {
             if let Some(times) = &folder.before {
@@ -139,7 +153,7 @@ impl Site<'_> {
 
     fn revert_one(&self, number: usize, step: &Step, back: &mut Names) -> Result<()> {
         // Its folder may be gone, or never have been made.
-        let root = &self.roots[step.layer];
+        let root = self.roots.of(step.layer)?;
         let Some(place) = Place::find(&root.host, &step.path)? else { return Ok(()) };
         match (&step.act, &step.old) {
             (Act::Set(given), Some(old)) => {
@@ -153,7 +167,7 @@ impl Site<'_> {
                 Ok(())
             }
             (Act::Remove, Some(old)) if is_folder(old) => make_folder(&place, old),
-            (Act::Remove | Act::Put | Act::Link(_), Some(old)) => {
+            (Act::Remove | Act::Put | Act::Link(_) | Act::Name(_), Some(old)) => {
                 let kept = self.kept(number)?;
                 if !is_still(&place, old, &kept)? {
                     let first = back.get(&(step.layer, old.inode)).copied();
@@ -162,7 +176,7 @@ impl Site<'_> {
                 back.insert((step.layer, old.inode), number);
                 Ok(())
             }
-            (Act::Put | Act::Link(_), None) => copy::remove_file(&place.folder, &place.name),
+            (Act::Put | Act::Link(_) | Act::Name(_), None) => copy::remove_file(&place.folder, &place.name),
             (Act::MakeFolder(_), _) => match rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT) => Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
@@ -191,14 +205,14 @@ impl Site<'_> {
     pub(super) fn write_out(&self) -> Result<()> {
         let touched: BTreeSet<usize> = self.journal.steps.iter().map(|step| step.layer).collect();
         for layer in touched {
-            let root = &self.roots[layer];
+            let root = self.roots.of(layer)?;
             disk::filesystem(&root.host).context(|| format!("{:?}", root.mount))?;
         }
         Ok(())
     }
 
     fn give_times(&self, folder: &Folder, times: &Attributes) -> Result<()> {
-        let Some(place) = Place::find(&self.roots[folder.layer].host, &folder.path)? else { return Ok(()) };
+        let Some(place) = Place::find(&self.roots.of(folder.layer)?.host, &folder.path)? else { return Ok(()) };
         match place.stat()? {
             Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
                 match times.give_times(place.folder.as_fd(), &place.name) {
@@ -211,18 +225,25 @@ impl Site<'_> {
         }
     }
 
+    /// A folder of this name may be another one by now.
+    fn note_folder(&self, step: &Step) -> Result<()> {
+        if matches!(step.act, Act::MakeFolder(_)) || step.old.as_ref().is_some_and(is_folder) {
+            self.roots.of(step.layer)?.host.folders_changed();
+        }
+        Ok(())
+    }
+
     fn host(&self, step: &Step) -> Result<Place> {
-        Place::open(&self.roots[step.layer].host, &step.path)
+        Place::open(&self.roots.of(step.layer)?.host, &step.path)
     }
 
     fn kept(&self, number: usize) -> Result<Place> {
-        let folder = rustix::io::fcntl_dupfd_cloexec(&self.backup, 0).context(|| "duplicate a descriptor")?;
         let name = CString::new(number.to_string()).map_err(|_| Error::new("a number holds no NUL"))?;
-        Ok(Place { folder, name })
+        Ok(Place { folder: Rc::clone(&self.backup), name })
     }
 
     fn shown(&self, step: &Step) -> std::path::PathBuf {
-        self.roots[step.layer].mount.join(&step.path)
+        self.roots.shown(step.layer, &step.path)
     }
 }
 

@@ -8,7 +8,7 @@ mod tar;
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -54,7 +54,7 @@ pub fn export(held: &mut Box, out: impl Write) -> Result<u64> {
 
 /// The changes of one filesystem.
 struct Layer<'a> {
-    root: OwnedFd,
+    root: tree::Root,
     /// Where overlayfs keeps its notes there.
     notes: Notes,
     /// Where it is mounted, without the leading slash.

@@ -103,6 +103,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     // A list that cannot be read is no reason to wait.
     let expectation = args.expect.as_deref().map(Expectation::read).transpose()?;
     let held = store(args.store.clone())?.hold(&name)?;
+    super::warn_of_unmounted(&held)?;
     let changes = Changes::of(&held)?;
     let selected = sandbox::select(&changes.all, &patterns)?;
     if expectation.is_none() && args.record.is_none() {

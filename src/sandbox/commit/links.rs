@@ -1,0 +1,60 @@
+//! Files of a layer that have several names: the host's get them as well.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
+
+use super::journal::Act;
+use crate::error::{Error, Result};
+use crate::sandbox::base::Root;
+use crate::sandbox::changes::Change;
+use crate::sandbox::tree::{self, Place};
+
+/// What each further name of such a file becomes.
+pub(super) struct Links {
+    /// Paths at which the host does not have the layer's file yet, as far as bytes go.
+    new: BTreeSet<PathBuf>,
+    /// By layer and inode.
+    acts: BTreeMap<(usize, u64), Act>,
+    /// The layers that were searched for names of the host's.
+    searched: BTreeSet<usize>,
+}
+
+impl Links {
+    /// For a commit, among all changes of a box; the files at `kept` stay and get other attributes.
+    pub(super) fn new(all: &[Change], kept: &BTreeSet<&Path>) -> Self {
+        let new = all.iter().filter(|change| !kept.contains(&*change.path)).map(|change| change.path.clone());
+        Self { new: new.collect(), acts: BTreeMap::new(), searched: BTreeSet::new() }
+    }
+
+    /// How a file of the layer comes to the host, in the step of this number.
+    pub(super) fn act(&mut self, layer: usize, root: &Root, path: &Path, step: usize) -> Result<Act> {
+        let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
+        let stat = Place::open(upper, path)?.stat()?;
+        let Some(stat) = stat.filter(|stat| stat.st_nlink > 1) else { return Ok(Act::Put) };
+        if self.searched.insert(layer) {
+            self.search(layer, root)?;
+        }
+        let key = (layer, stat.st_ino);
+        if let Some(act) = self.acts.get(&key) {
+            return Ok(act.clone());
+        }
+        self.acts.insert(key, Act::Link(step));
+        Ok(Act::Put)
+    }
+
+    /// Finds the names under which the host has these files already.
+    fn search(&mut self, layer: usize, root: &Root) -> Result<()> {
+        let Some(upper) = &root.upper else { return Ok(()) };
+        tree::visit(upper, Path::new(""), &mut |path, stat| {
+            // A whiteout is a device with a name for each deletion.
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            let several = stat.st_nlink > 1 && !matches!(kind, FileType::Directory | FileType::CharacterDevice);
+            if several && !self.new.contains(&root.mount.join(path)) {
+                self.acts.entry((layer, stat.st_ino)).or_insert_with(|| Act::Name(path.to_owned()));
+            }
+            Ok(())
+        })
+    }
+}
