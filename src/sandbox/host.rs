@@ -92,6 +92,28 @@ impl<'a> Line<'a> {
     }
 }
 
+/// What lies right at a mount's place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Top {
+    /// What an overlay can stand on.
+    Folder,
+    /// A file of its own, as containers have an /etc/hosts.
+    File,
+    /// A socket or another thing that is not for the box, or nothing that the caller may see.
+    Other,
+}
+
+impl HostMount {
+    /// Looks.
+    pub(super) fn top(&self) -> Top {
+        match self.path.symlink_metadata() {
+            Ok(found) if found.is_dir() => Top::Folder,
+            Ok(found) if found.is_file() => Top::File,
+            _ => Top::Other,
+        }
+    }
+}
+
 /// Those of this process.
 ///
 /// # Errors

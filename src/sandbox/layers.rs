@@ -7,7 +7,7 @@ use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, Xat
 use rustix::io::Errno;
 
 use super::changes::xattrs::{self, Notes};
-use super::host::{self, HostMount, Treatment};
+use super::host::{self, HostMount, Top, Treatment};
 use super::store::{self, Box, Layer};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Above, Overlay};
@@ -30,6 +30,9 @@ pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(Path
     let before = held.record.layers.len();
     for mount in mounts {
         let Treatment::Overlay { read_only } = mount.treatment else { continue };
+        if mount.top() != Top::Folder {
+            continue;
+        }
         let place = place(held, &mount.path, mount)?;
         let overlay = Overlay {
             lower: mount.path.clone(),

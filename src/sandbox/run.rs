@@ -5,7 +5,7 @@ use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
 use super::companion::Companion;
-use super::host::{HostMount, Treatment};
+use super::host::{HostMount, Top, Treatment};
 use super::ordinary::{self, View};
 use super::plan::{self, Network, Outline};
 use super::report::Report;
@@ -165,8 +165,24 @@ fn view(held: &mut Box, mounts: &[HostMount]) -> Result<View> {
     if rights::are_of_a_user() {
         return ordinary::view(held, mounts);
     }
-    let files = mounts.iter().filter(|mount| mount.treatment == Treatment::Bind).map(|mount| mount.path.clone());
+    let files = mounts.iter().filter(|mount| is_bound(mount)).map(|mount| mount.path.clone());
     Ok(View { overlays: layers::overlays(held, mounts)?, files: files.collect(), skeleton: None })
+}
+
+/// Whether a mount is shown as it is, to be read: its filesystem cannot be written, or it is one file, over which no overlay
+/// can stand.
+fn is_bound(mount: &HostMount) -> bool {
+    match mount.treatment {
+        Treatment::Bind => mount.top() != Top::Other,
+        Treatment::Fresh => false,
+        Treatment::Overlay { read_only } => {
+            let file = mount.top() == Top::File;
+            if file && !read_only {
+                log::warn(format!("{:?} is read-only inside: it is a file that was mounted by itself", mount.path));
+            }
+            file
+        }
+    }
 }
 
 /// A socket of the host, by its true path.

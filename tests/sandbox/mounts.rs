@@ -33,6 +33,17 @@ fn the_changes_of_a_mounted_filesystem_are_told() {
 }
 
 #[test]
+fn a_file_that_is_mounted_by_itself_can_be_read_and_a_socket_not_be_reached() {
+    let place = Place::new();
+    let mounts = "echo below >a; echo above >b; mount --bind b a; : >s
+                  python3 -c 'import socket; socket.socket(socket.AF_UNIX).bind(\"listens\")'; mount --bind listens s";
+    let script = "cat a; (echo x >a) || true; test ! -S s || echo reached; echo y >c";
+    let out = on_a_host_with(&place, mounts, script, "cat a; umount a s; test ! -e c");
+    out.ok().stdout("above\nabove").err_has("read-only inside");
+    assert_eq!(place.changes(), ["c: added"]);
+}
+
+#[test]
 fn what_is_read_only_on_the_host_is_read_only_inside() {
     let place = Place::new();
     let mounts = "mkdir a b; mount -t tmpfs t a; echo x >a/f; mount -o remount,ro a; mount --bind a b
