@@ -108,7 +108,7 @@ fn unknown(error: Error) -> Error {
 
 fn is_overlay(path: &Path) -> bool {
     const OVERLAYFS: i64 = 0x794c_7630;
-    rustix::fs::statfs(path).is_ok_and(|found| found.f_type as i64 == OVERLAYFS)
+    rustix::fs::statfs(path).is_ok_and(|found| found.f_type == OVERLAYFS)
 }
 
 fn refused(error: Error, overlay: &Overlay) -> Error {
