@@ -144,6 +144,16 @@ pub(super) fn controllers(tree: &Tree) {
     }
 }
 
+/// Waits until whoever is passing controllers on to this cgroup has done so: the kernel lets one write at a time to any
+/// cgroup.subtree_control, and what stands there already changes nothing.
+pub(super) fn wait_for_controllers(tree: &Tree) {
+    for folder in tree.folder().ancestors().skip(1).take_while(|folder| folder.starts_with(&tree.mount)) {
+        let there = file::read_line(folder, "cgroup.subtree_control").unwrap_or_default();
+        let same: Vec<String> = there.split_whitespace().map(|name| format!("+{name}")).collect();
+        let _ = file::write(folder, "cgroup.subtree_control", &same.join(" "));
+    }
+}
+
 /// Says why a process cannot enter a v2 cgroup, after the kernel refused with EOPNOTSUPP or EBUSY.
 pub(super) fn explain_refusal(tree: &Tree, errno: Errno) -> Error {
     let leaf = tree.folder();

@@ -97,7 +97,7 @@ impl Cgroup {
                     Some(_) => writes = limits::writes(resources, &this.record)?,
                     None => {}
                 }
-                writes.apply(record.rootless)?;
+                this.impose(&writes)?;
                 this.open_doors()?;
                 rules.apply(&this.record, this.clone_target(), true)?;
                 made.keep();
@@ -129,6 +129,15 @@ impl Cgroup {
         }
         self.record.trees = kept;
         Ok(refused)
+    }
+
+    /// Sets the limits. cgroup.controllers names a controller an instant before its files are there: where a start beside
+    /// this one is just passing the controllers on, they are waited for.
+    fn impose(&self, writes: &limits::Writes) -> Result<()> {
+        writes.apply(self.record.rootless).or_else(|_| {
+            self.record.v2().into_iter().for_each(make::wait_for_controllers);
+            writes.apply(self.record.rootless)
+        })
     }
 
     /// Opens what a child enters by.
@@ -305,7 +314,7 @@ impl Cgroup {
             }
         }
         let writes = limits::writes(resources, &self.record)?;
-        writes.apply(self.record.rootless)?;
+        self.impose(&writes)?;
         self.open_doors()?;
         devices::Rules::read(&resources.devices)?.apply(&self.record, self.clone_target(), true)?;
         // On v1 the child cannot have opened what was not there; the parent moves it.
