@@ -1,7 +1,7 @@
 //! A bundle out of an image: `rootfs` and `config.json` in a folder.
 //!
-//! The files grow in a folder of another name, which becomes `rootfs` when the last digest was right; config.json, written
-//! under another name before, comes last. What was killed half-way is no bundle, and the next attempt clears it away.
+//! All of it grows under other names: the files get that of `rootfs` when the last digest was right, and config.json comes
+//! last. What was killed half-way is no bundle, and the next attempt clears it away.
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -26,8 +26,10 @@ use crate::plan::spec::Spec;
 const PARTIAL: &str = ".rootfs.partial";
 const ROOTFS: &str = "rootfs";
 const CONFIG: &str = "config.json";
-/// What becomes config.json; where it stands beside a `rootfs`, somebody was killed between the last two steps.
+/// What becomes config.json; where it stands and [`PARTIAL`] does not, somebody was killed while names were given.
 const PARTIAL_CONFIG: &str = ".config.json.partial";
+/// What is made and the name that it gets, in this order. The first and the last tell which of the others are ours.
+const NAMES: [(&str, &str); 4] = [(PARTIAL, ROOTFS), Bundle::UPPER, Bundle::WORK, (PARTIAL_CONFIG, CONFIG)];
 
 /// What has to be on disk before a bundle is said to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,16 +117,18 @@ pub(super) struct Bundle {
     folder: OwnedFd,
     /// Whether the folder was not there before.
     own: bool,
+    /// Whether what is made has begun to get its names.
+    named: bool,
     finished: bool,
 }
 
 impl Bundle {
     /// Where the files grow.
     pub(super) const PARTIAL: &str = PARTIAL;
-    /// What a container writes, where the layers below are the store's.
-    pub(super) const UPPER: &str = "upper";
-    /// What overlayfs needs beside it.
-    pub(super) const WORK: &str = "work";
+    /// What a container writes, where the layers below are the store's, and what overlayfs needs beside it: while they are
+    /// made, and then.
+    pub(super) const UPPER: (&str, &str) = (".upper.partial", "upper");
+    pub(super) const WORK: (&str, &str) = (".work.partial", "work");
 
     /// Makes the folder, if it is missing, and an empty root filesystem in it.
     ///
@@ -139,20 +143,24 @@ impl Bundle {
         })?;
         let has = |name: &str| rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok();
         let left_behind = has(PARTIAL_CONFIG) && !has(CONFIG) && !has(PARTIAL);
-        for name in [CONFIG, ROOTFS, Self::UPPER, Self::WORK] {
+        for (_, name) in NAMES {
             if has(name) && !left_behind {
                 return Err(Error::new(format!("{path:?}: there is a {name} in it already"))
                     .hint("remove it first, or choose another folder"));
             }
         }
-        let bundle = Self { path: path.to_owned(), folder, own, finished: false };
-        let remains: &[&str] = if left_behind { &[ROOTFS, Self::UPPER, Self::WORK] } else { &[] };
-        // The mark goes last.
-        for name in remains.iter().chain(&[PARTIAL, PARTIAL_CONFIG]) {
-            remove(&bundle.folder, name.as_bytes()).context(|| "what an earlier attempt has left")?;
-        }
+        let mut bundle = Self { path: path.to_owned(), folder, own, named: left_behind, finished: false };
+        bundle.clear().context(|| "what an earlier attempt has left")?;
+        bundle.named = false;
         bundle.make(PARTIAL)?;
         Ok(bundle)
+    }
+
+    /// Removes what is there of a bundle that is none. Each name can be tried, whatever became of the others.
+    fn clear(&self) -> Result<()> {
+        let named = NAMES.iter().filter(|_| self.named).map(|(_, name)| *name);
+        // The mark goes last.
+        named.chain(NAMES.map(|(partial, _)| partial)).try_for_each(|name| remove(&self.folder, name.as_bytes()))
     }
 
     /// Makes the folders that an overlay writes to.
@@ -160,7 +168,7 @@ impl Bundle {
     /// # Errors
     /// Where they cannot be made.
     pub(super) fn make_upper(&self) -> Result<()> {
-        [Self::UPPER, Self::WORK].into_iter().try_for_each(|name| self.make(name))
+        [Self::UPPER, Self::WORK].into_iter().try_for_each(|(partial, _)| self.make(partial))
     }
 
     fn make(&self, name: &str) -> Result<()> {
@@ -185,8 +193,13 @@ impl Bundle {
             Lasting::Bundle => file.sync_all().context(|| "write config.json to the disk")?,
             Lasting::Files => durable::all(&self.folder)?,
         }
-        for (from, to) in [(PARTIAL, ROOTFS), (PARTIAL_CONFIG, CONFIG)] {
-            rustix::fs::renameat(&self.folder, from, &self.folder, to).context(|| format!("make {:?}", path(to)))?;
+        self.named = true;
+        for name @ (from, to) in NAMES {
+            match rustix::fs::renameat(&self.folder, from, &self.folder, to) {
+                // What only a bundle over the store has.
+                Err(Errno::NOENT) if [Self::UPPER, Self::WORK].contains(&name) => {}
+                other => other.context(|| format!("make {:?}", path(to)))?,
+            }
         }
         self.finished = true;
         if lasting == Lasting::Nothing {
@@ -203,9 +216,7 @@ impl Drop for Bundle {
         if self.finished {
             return;
         }
-        for name in [PARTIAL, PARTIAL_CONFIG, Self::UPPER, Self::WORK] {
-            let _ = remove(&self.folder, name.as_bytes());
-        }
+        let _ = self.clear();
         if self.own {
             let _ = rustix::fs::rmdir(&self.path);
         }

@@ -2,7 +2,7 @@
 //! writes down the order.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -79,14 +79,31 @@ fn a_disk_that_fails_is_told_and_nothing_is_there() {
     }
 }
 
+/// Calls that change what is on the disk or mounted, and how many of them are taken for one: of the calls for each file some
+/// are as good as all.
+const CHANGES: [(&str, usize); 14] = [
+    ("mkdirat", 1),
+    ("rename", 1),
+    ("renameat", 1),
+    ("symlink", 1),
+    ("fsync", 1),
+    ("syncfs", 1),
+    ("unlinkat", 1),
+    ("unlink", 1),
+    ("mount", 1),
+    ("umount2", 1),
+    ("flock", 1),
+    ("fchown", 9),
+    ("write", 9),
+    ("openat", 19),
+];
+
 /// Kills a command at each call of these kinds that it makes: the first, the second, and so on until it makes no more. Gives how
 /// often it was killed.
 fn kill_at_each(place: &Place, words: &[&str], mut look: impl FnMut(&str, bool)) -> usize {
     let mut kills = 0;
-    for call in ["mkdirat", "rename", "renameat", "symlink", "fsync", "syncfs", "unlinkat", "fchown"] {
-        // Of the calls for each file some are as good as all.
-        let step = if call == "fchown" { 9 } else { 1 };
-        for number in (1..200).step_by(step) {
+    for (call, step) in CHANGES {
+        for number in (1..400).step_by(step) {
             let inject = format!("inject={call}:signal=KILL:when={number}");
             let output = traced(place, &["-e", &inject], words).run();
             let killed = output.exit_code() == 128 + 9 || output.exit_code() == -9;
@@ -108,31 +125,78 @@ fn is_whole(folder: &Path) -> bool {
     files.filter(|content| content[..] == CONTENT).count() == 20
 }
 
+/// What is in these folders of a store.
+fn left(store: &Path, folders: &[&str]) -> Vec<PathBuf> {
+    let names = folders.iter().flat_map(|folder| fs::read_dir(store.join(folder)).unwrap());
+    names.map(|entry| entry.unwrap().path()).collect()
+}
+
 #[test]
 fn a_pull_killed_between_any_two_steps_leaves_nothing_half_visible() {
     let place = Place::new("pull-steps");
     image(&place);
-    let store = place.text("store");
-    let kills = kill_at_each(&place, &["pull", "--quiet", "--store", &store, "oci:oci"], |moment, killed| {
-        let listed = place.image(["list", "--quiet", "--store", &store]).run().ok().out();
-        let links: Vec<_> =
-            fs::read_dir(place.path("store/layers")).unwrap().map(|link| link.unwrap().path()).collect();
-        for link in &links {
-            let folder = fs::read_dir(link).unwrap().next().unwrap().unwrap().path();
+    let (store, copy) = (place.text("store"), place.text("copy"));
+    let on = |store: &str, words: &[&str]| {
+        place.image([&words[..1], &["--store", store], &words[1..]].concat()).run().ok().out()
+    };
+    // Each layer that has its name is whole, and so is each image.
+    let listed = |store: &str, moment: &str| {
+        let listed = on(store, &["list", "--quiet"]);
+        let layers = left(Path::new(store), &["layers"]);
+        for layer in &layers {
+            let folder = fs::read_dir(layer).unwrap().next().unwrap().unwrap().path();
             assert!(is_whole(&folder), "{moment}: {folder:?}");
         }
-        assert!(killed || listed == "oci\n", "{moment}");
-        assert!(listed.is_empty() || links.len() == 3, "{moment}: an image without its layers");
-        // What is left is in nobody's way, and goes.
-        let _ = place.image(["remove", "--store", &store, "oci"]).run();
-        place.image(["prune", "--store", &store]).run().ok();
-        for folder in ["layers", "partial", "d", "images"] {
-            let left: Vec<_> = fs::read_dir(place.path("store").join(folder)).unwrap().collect();
-            assert!(left.is_empty(), "{moment}: {folder}: {left:?}");
+        assert!(listed.is_empty() || listed == "oci\n" && layers.len() == 3, "{moment}: {listed} of {layers:?}");
+        !listed.is_empty()
+    };
+    let kills = kill_at_each(&place, &["pull", "--quiet", "--store", &store, "oci:oci"], |moment, killed| {
+        let has_it = listed(&store, moment);
+        assert!(killed || has_it, "{moment}");
+        TestCommand::new(["cp", "-a", &store, &copy]).run().ok();
+        // What is left is in the next pull's way no more than in that of prune.
+        on(&store, &["pull", "--quiet", "oci:oci"]);
+        assert!(listed(&store, moment), "{moment}");
+        if has_it {
+            on(&copy, &["remove", "oci"]);
         }
-        fs::remove_dir_all(place.path("store")).unwrap();
+        on(&copy, &["prune"]);
+        let left = left(Path::new(&copy), &["layers", "partial", "d", "images", "locks"]);
+        assert!(left.is_empty(), "{moment}: {left:?}");
+        for folder in [&store, &copy] {
+            fs::remove_dir_all(folder).unwrap();
+        }
     });
-    assert!(kills > 25, "{kills}");
+    assert!(kills > 40, "{kills}");
+}
+
+#[test]
+fn a_bundle_over_the_store_killed_between_any_two_steps_is_none() {
+    let place = Place::new("bundle-steps");
+    image(&place);
+    let store = place.text("store");
+    place.image(["pull", "--quiet", "--store", &store, "oci:oci"]).run().ok();
+    let words = ["bundle", "--store", &store, "oci", "box"];
+    let names = || {
+        let mut names: Vec<_> =
+            fs::read_dir(place.path("box")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let kills = kill_at_each(&place, &words, |moment, killed| {
+        if !place.path("box/config.json").exists() {
+            assert!(killed, "{moment}");
+            place.image(words).run().ok();
+        }
+        assert_eq!(names(), ["config.json", "rootfs", "upper", "work"], "{moment}");
+        // One record that it uses layers, as long as it is there; the rest of another one goes as well.
+        let records = left(Path::new(&store), &["bundles"]);
+        assert_eq!(records.iter().filter(|path| path.extension().is_none()).count(), 1, "{moment}: {records:?}");
+        fs::remove_dir_all(place.path("box")).unwrap();
+        place.image(["prune", "--store", &store]).run().ok();
+        assert_eq!(left(Path::new(&store), &["bundles"]).len(), 0, "{moment}");
+    });
+    assert!(kills > 20, "{kills}");
 }
 
 #[test]

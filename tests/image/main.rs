@@ -12,7 +12,7 @@
 //! | `folders.rs` | `dir:` with a plain root filesystem |
 //! | `durable.rs` | what reaches the disk before what; kills between any two steps |
 //! | `run.rs` | `image run`: nothing stays, whatever ends it |
-//! | `store.rs` | the store: layers once, names, prune, bundles over it, kills and races |
+//! | `store.rs` | the store: layers once, names, prune, bundles over it, races |
 //! | `compare.rs` | the same image unpacked by umoci: the same tree |
 //! | `rootless.rs` | as an ordinary user, with one id and with a range |
 //! | `make.rs` | the images |

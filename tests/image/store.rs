@@ -1,10 +1,9 @@
-//! The store: layers once, images by name, bundles over them, and whatever interrupts it.
+//! The store: layers once, images by name, bundles over them, and others at the same time.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
-use rustix::process::Signal;
 use serde_json::json;
 
 use crate::make::{Header, Layout, Pack, Place, Tar};
@@ -140,41 +139,6 @@ fn a_refused_image_is_not_in_the_store() {
     done(&place, ["list", "--quiet"]).stdout("");
     assert_eq!(fs::read_dir(place.path("store/partial")).unwrap().count(), 0);
     assert!(!place.path("x").exists() && !place.path("store/x").exists());
-}
-
-#[test]
-fn a_pull_killed_at_any_moment_leaves_nothing_half_visible() {
-    let place = Place::new("killed");
-    let mut layout = Layout::new(&place.path("oci"));
-    let layers: Vec<_> = (0..6)
-        .map(|layer| {
-            let files =
-                (0..200).fold(Tar::default(), |tar, file| tar.file(format!("f{layer}-{file}"), vec![b'x'; 20_000]));
-            (files.done(), Pack::Zstd)
-        })
-        .collect();
-    layout.image("latest", &json!({}), &layers);
-    let mut interrupted = 0;
-    for round in 0..12 {
-        let running = image(&place, ["pull", "--quiet", "oci:oci:latest"]).spawn();
-        std::thread::sleep(std::time::Duration::from_millis(round * 8));
-        running.signal(Signal::KILL);
-        let ended = running.wait().exit_code();
-        let listed = done(&place, ["list", "--quiet"]).out();
-        assert!(listed.is_empty() || ended == 0 || listed == "oci:latest\n", "{listed}");
-        interrupted += usize::from(ended != 0);
-        // Each layer that has its name is whole.
-        for link in fs::read_dir(place.path("store/layers")).unwrap() {
-            let files = fs::read_dir(link.unwrap().path()).unwrap();
-            assert!(files.map(|file| file.unwrap().metadata().unwrap().len()).eq([20_000; 200]));
-        }
-    }
-    assert!(interrupted > 0, "no pull was interrupted");
-    done(&place, ["pull", "--quiet", "oci:oci:latest"]);
-    done(&place, ["remove", "oci:latest"]);
-    done(&place, ["prune"]).out_has("6 layers removed");
-    assert_eq!(fs::read_dir(place.path("store/d")).unwrap().count(), 0);
-    assert_eq!(fs::read_dir(place.path("store/partial")).unwrap().count(), 0);
 }
 
 #[test]

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
-use super::{BUNDLES, Store, Use};
+use super::{BUNDLES, Record, Store, Use};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::image::bundle::{Bundle, Lasting};
 use crate::image::convert::{Wishes, convert};
-use crate::plan::spec::Mount;
+use crate::plan::spec::{Mount, Spec};
 use crate::sys::beneath::Beneath;
 use crate::sys::{clone, nsfs};
 
@@ -33,12 +33,17 @@ impl Store {
                 Error::new(format!("the layer {diff_id} of {name:?} is gone")).hint("pull the image again")
             })
         });
-        let mount = overlay(&layers.collect::<Result<Vec<_>>>()?, &folder)?;
+        let layers = layers.collect::<Result<Vec<_>>>()?;
+        let mount = |upper, work| overlay(&layers, &folder.join(upper), &folder.join(work));
+        let (partial, mount) = (mount(Bundle::UPPER.0, Bundle::WORK.0)?, mount(Bundle::UPPER.1, Bundle::WORK.1)?);
         bundle.make_upper()?;
         // Known before there is a bundle: no layer is pruned in between.
         let used = Use { bundle: folder.clone(), layers: image.layers.clone() };
         self.write(BUNDLES, &folder.to_string_lossy(), &used)?;
-        let made = spec(&image, &folder, &mount, wishes).and_then(|spec| bundle.finish(&spec, Lasting::Bundle));
+        let made = spec(&image, &folder.join(Bundle::PARTIAL), &partial, wishes).and_then(|mut spec| {
+            spec.mounts.insert(0, mount);
+            bundle.finish(&spec, Lasting::Bundle)
+        });
         made.inspect_err(|_| {
             let _ = fs::remove_file(self.record_path(BUNDLES, &folder.to_string_lossy()));
         })
@@ -46,7 +51,7 @@ impl Store {
 }
 
 /// The mount of the container's root.
-fn overlay(layers: &[PathBuf], folder: &Path) -> Result<Mount> {
+fn overlay(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<Mount> {
     let text = |path: &Path| match path.to_str() {
         Some(text) if !text.contains([':', ',', '\\']) => Ok(text.to_owned()),
         _ => bail!("{path:?}: overlayfs takes no path with a colon, a comma or a backslash"),
@@ -60,11 +65,8 @@ fn overlay(layers: &[PathBuf], folder: &Path) -> Result<Mount> {
         }
     }
     let option = |name: &str, value: String| format!("{name}={value}");
-    let mut options = vec![
-        option("lowerdir", lower.join(":")),
-        option("upperdir", text(&folder.join(Bundle::UPPER))?),
-        option("workdir", text(&folder.join(Bundle::WORK))?),
-    ];
+    let mut options =
+        vec![option("lowerdir", lower.join(":")), option("upperdir", text(upper)?), option("workdir", text(work)?)];
     // In a user namespace overlayfs keeps its marks in attributes that an ordinary user may set.
     if !nsfs::in_first_user_namespace() {
         options.push("userxattr".to_owned());
@@ -86,22 +88,19 @@ fn overlay(layers: &[PathBuf], folder: &Path) -> Result<Mount> {
 }
 
 /// Mounts the overlay as the runtime will, to look names up in the image's own files; gives config.json.
-fn spec(image: &super::Record, folder: &Path, mount: &Mount, wishes: &Wishes) -> Result<crate::plan::spec::Spec> {
+fn spec(image: &Record, rootfs: &Path, mount: &Mount, wishes: &Wishes) -> Result<Spec> {
     clone::unshare(libc::CLONE_NEWNS as u64).context(|| "unshare CLONE_NEWNS")?;
     let private = MountPropagationFlags::PRIVATE | MountPropagationFlags::REC;
     rustix::mount::mount_change("/", private).context(|| "make all mounts private")?;
-    let rootfs = folder.join(Bundle::PARTIAL);
     let options = std::ffi::CString::new(mount.options.join(",")).map_err(|_| Error::new("a zero byte in a path"))?;
-    rustix::mount::mount("overlay", &rootfs, "overlay", MountFlags::empty(), &*options)
+    rustix::mount::mount("overlay", rootfs, "overlay", MountFlags::empty(), &*options)
         .context(|| format!("mount an overlay on {rootfs:?}"))
         .map_err(|error| {
             error.hint(
                 "the filesystem below may not serve overlayfs (the kernel's log says why): `image unpack` needs none",
             )
         })?;
-    let spec = Beneath::open(&rootfs).and_then(|root| convert(&image.config, &root, wishes));
-    rustix::mount::unmount(&rootfs, UnmountFlags::DETACH).context(|| format!("unmount {rootfs:?}"))?;
-    let mut spec = spec?;
-    spec.mounts.insert(0, mount.clone());
-    Ok(spec)
+    let spec = Beneath::open(rootfs).and_then(|root| convert(&image.config, &root, wishes));
+    rustix::mount::unmount(rootfs, UnmountFlags::DETACH).context(|| format!("unmount {rootfs:?}"))?;
+    spec
 }
