@@ -32,9 +32,11 @@ cargo_test() {
     # What ran no test, or died without a word, is a failure as well.
     if [ $((passed + failed)) = "$before" ] && [[ " ${broken[*]} " != *"$name"* ]]; then broken+=("$name: no test ran"); fi
     if [ ${#broken[@]} -gt 0 ] && [[ ${broken[-1]} = "$name"* ]] && ! grep -q '^test result: FAILED' "$said"; then failed=$((failed + 1)); fi
+    # What failed stands once more at the end, where a long log is read.
+    sed -n '/^failures:/,/^test result:/{/^test result:/!p}' "$said" >>"$failures"
     rm -f "$said"
 }
-broken=()
+broken=() failures=$(mktemp)
 
 # check NAME COMMAND…: a check counts as one test.
 check() {
@@ -166,6 +168,8 @@ all) need_rust; lint; unit; suite; images; engines; vm ;;
 esac
 
 echo
+cat "$failures"
+rm -f "$failures"
 for name in "${broken[@]}"; do echo "failed: $name"; done
 verdict=ok
 if [ "$failed" -gt 0 ] || [ ${#broken[@]} -gt 0 ]; then verdict=FAILED; fi

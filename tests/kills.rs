@@ -7,19 +7,25 @@ use rustix::process::Signal;
 use crate::only_for_myrt;
 use crate::util::{Bundle, leftovers};
 
+/// Not a wait for something: the moment itself is what varies.
+fn wait_out(moment: Duration) {
+    let begun = Instant::now();
+    while begun.elapsed() < moment {
+        std::thread::sleep(Duration::from_micros(50).min(moment));
+    }
+}
+
 /// Kills `args` at `steps` moments spread over the time it takes by itself, and looks each time.
 fn kill_at_every_moment(bundle: &Bundle, args: &[&str], steps: u32) {
     let begun = Instant::now();
     let command = bundle.command(args.iter());
     let whole = command.spawn();
     crate::util::until("the container stands", || {
-        bundle
-            .command(["state", &bundle.id])
-            .run()
-            .out()
-            .contains("\"created\"")
+        let state = bundle.command(["state", &bundle.id]).run();
+        ["created", "running"]
+            .iter()
+            .any(|status| state.out().contains(&format!("\"status\": \"{status}\"")))
             .then_some(())
-            .or_else(|| bundle.runs().then_some(()))
     });
     let length = begun.elapsed();
     bundle.delete_force().ok();
@@ -27,12 +33,8 @@ fn kill_at_every_moment(bundle: &Bundle, args: &[&str], steps: u32) {
     bundle.assert_clean();
     for step in 0..steps {
         let run = command.spawn();
-        // Not a wait for something: the moment itself is what varies.
         let moment = length * step / steps;
-        let begun = Instant::now();
-        while begun.elapsed() < moment {
-            std::thread::sleep(Duration::from_micros(50).min(moment));
-        }
+        wait_out(moment);
         run.signal(Signal::KILL);
         run.wait();
         let marks = !bundle.cgroups().is_empty() || !leftovers::mounts_below(&bundle.dir).is_empty();
@@ -46,6 +48,30 @@ fn kill_at_every_moment(bundle: &Bundle, args: &[&str], steps: u32) {
     // And the id is free again.
     bundle.create().ok();
     bundle.delete_force().ok();
+}
+
+/// Deletes by force while `create` is at work, at `steps` moments spread over the time it takes by itself.
+#[test]
+fn a_delete_by_force_may_come_while_it_is_being_created() {
+    only_for_myrt!(KILLED_CREATE);
+    let bundle = Bundle::busybox("delete_meanwhile");
+    let dir = bundle.dir.to_str().unwrap().to_owned();
+    bundle.sleeps();
+    let command = bundle.command(["create", "-b", &dir, &bundle.id]);
+    let begun = Instant::now();
+    command.run().ok();
+    let length = begun.elapsed();
+    bundle.delete_force().ok();
+    for step in 0..30 {
+        let create = command.spawn();
+        wait_out(length * step / 30);
+        bundle.delete_force().ok();
+        create.wait();
+        // It may have come too early to find anything.
+        bundle.delete_force().ok();
+        bundle.command(["list", "-q"]).run().ok().out_lacks(&bundle.id);
+        bundle.assert_clean();
+    }
 }
 
 #[test]
@@ -98,10 +124,7 @@ fn a_delete_killed_at_any_moment_can_be_repeated() {
     for step in 0..15 {
         bundle.run_detached();
         let delete = bundle.command(["delete", "--force", &bundle.id]).spawn();
-        let (begun, moment) = (Instant::now(), length * step / 15);
-        while begun.elapsed() < moment {
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        wait_out(length * step / 15);
         delete.signal(Signal::KILL);
         delete.wait();
         bundle.delete_force().ok();
@@ -115,10 +138,7 @@ fn an_exec_killed_does_not_disturb_the_container() {
     bundle.sleeps().run_detached();
     for step in 0..10 {
         let exec = bundle.exec_command(["sleep", "1000"]).spawn();
-        let (begun, moment) = (Instant::now(), Duration::from_millis(step * 2));
-        while begun.elapsed() < moment {
-            std::thread::sleep(Duration::from_micros(50));
-        }
+        wait_out(Duration::from_millis(step * 2));
         exec.signal(Signal::KILL);
         exec.wait();
         assert_eq!(bundle.status(), "running");

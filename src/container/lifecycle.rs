@@ -1,18 +1,22 @@
 //! What is done to a container that exists: start, kill, delete, pause, resume, update.
 
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use rustix::time::Timespec;
 
 use super::hooks::Surroundings;
+use super::state::State;
+use super::store::Folder;
 use super::wire::Message;
 use super::{Container, Status, Store, gate, handover, hooks, load, notify_socket, remains};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::plan::{self, ContainerId, Seccomp, spec};
-use std::os::fd::OwnedFd;
 
 /// How long a delete waits for a killed process: the kernel may have much memory or many mounts to take down first.
 const DYING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
@@ -79,11 +83,8 @@ pub fn kill(store: &Store, id: &ContainerId, signal: Option<Signal>, all: bool) 
 /// # Errors
 /// Where it runs, or something of it cannot be removed; it stays listed then.
 pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
-    let folder = match store.find(id) {
-        Err(error) if force && error.errno().is_none() => return Ok(()),
-        other => other?,
-    };
-    let state = match folder.state() {
+    let Some((folder, state)) = find_for_delete(store, id, force)? else { return Ok(()) };
+    let state = match state {
         Err(_) if force && !folder.is_busy() => return remains::remove_without_state(&folder, id),
         other => other?,
     };
@@ -103,6 +104,36 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
         container.kill_leftovers()?;
     }
     remains::remove(&container.folder, &container.state)
+}
+
+/// What a delete is to remove; `None` where a forced one finds nothing. By force it may come while the container is being
+/// made: systemd is perhaps about to make a cgroup that is not there yet. What can be killed already is, so that the maker
+/// gives up, and then takes down what it has made; nothing is removed under its hands.
+fn find_for_delete(store: &Store, id: &ContainerId, force: bool) -> Result<Option<(Folder, Result<State>)>> {
+    let end = Instant::now() + Duration::from_secs(DYING.tv_sec.unsigned_abs());
+    loop {
+        let folder = match store.find(id) {
+            Err(error) if force && error.errno().is_none() => return Ok(None),
+            other => other?,
+        };
+        let state = folder.state();
+        if !force || state.as_ref().is_ok_and(|state| state.init.is_some()) {
+            return Ok(Some((folder, state)));
+        }
+        if !folder.is_busy() {
+            // Read once more: it may have been finished since.
+            let state = folder.state();
+            return Ok(Some((folder, state)));
+        }
+        if Instant::now() > end {
+            return Err(Error::new(format!("cannot delete container {id}: it is still being created"))
+                .hint("end the command that creates it, or try again later"));
+        }
+        if let Ok(state) = state {
+            Container { folder, state }.kill_leftovers()?;
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Freezes all processes.

@@ -51,7 +51,11 @@ pub struct Container {
 /// `container does not exist`, or a state file that cannot be read.
 pub fn load(store: &Store, id: &ContainerId) -> Result<Container> {
     let folder = store.find(id)?;
-    let state = folder.state()?;
+    let mut state = folder.state()?;
+    if state.init.is_none() && !folder.is_busy() {
+        // Whoever made it may have finished since.
+        state = folder.state()?;
+    }
     Ok(Container { folder, state })
 }
 
