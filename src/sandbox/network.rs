@@ -1,7 +1,9 @@
 //! The network of a run, where it has one of its own: connected while the run starts, taken down when it is over.
 //!
-//! What is made on the host is noted in the box first, so that the next run or discard removes what a killed run has left.
+//! What is made on the host is noted in the box first, so that the next run or discard removes what a killed run has left. An
+//! ordinary user makes nothing there: a program of the user's own carries the connections, and ends with the run.
 
+use std::cell::RefCell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -12,8 +14,9 @@ use rustix::process::Pid;
 use super::plan::Network;
 use super::rights;
 use super::store::Box;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::log;
+use crate::net::private::{Helper, Tool};
 use crate::net::{private, resolver};
 
 /// In the box's folder: what is there on the host.
@@ -36,6 +39,31 @@ pub(super) struct Prepared {
     /// A file of ours and the host's that it hides.
     pub(super) resolver: Option<(PathBuf, PathBuf)>,
     servers: Vec<Ipv4Addr>,
+    /// Programs that connect an ordinary user's run.
+    tools: Vec<Tool>,
+    /// How far it has come.
+    state: RefCell<State>,
+}
+
+/// Whether a run is connected.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    NotYet,
+    /// By devices of the host.
+    Devices,
+    /// By a program.
+    Program(Helper),
+}
+
+impl Prepared {
+    /// The network that the run has had, after it was asked for one.
+    pub(super) fn had(&self, asked: Network) -> Network {
+        match (asked, &*self.state.borrow()) {
+            (Network::Private, State::NotYet) => Network::None,
+            _ => asked,
+        }
+    }
 }
 
 /// Looks at the host's network before anything is made. A host that has none to share is no error.
@@ -46,20 +74,17 @@ pub(super) fn prepare(held: &Box, network: Network) -> Result<Prepared> {
     if network != Network::Private {
         return Ok(Prepared::default());
     }
-    if rights::are_of_a_user() {
-        return Err(Error::new("--net private needs root: it takes a device and rules of the host's network")
-            .hint("run it with sudo, or with --net host or none"));
-    }
     let text = std::fs::read_to_string(HOSTS_RESOLVER).unwrap_or_default();
     let named = resolver::servers(&text);
-    let mut servers = match usable(&named) {
-        Ok(servers) => servers,
+    let tools = || if rights::are_of_a_user() { Tool::all() } else { Ok(Vec::new()) };
+    let (mut servers, tools) = match usable(&named).and_then(|servers| Ok((servers, tools()?))) {
+        Ok(found) => found,
         Err(error) => {
             no_network(&error);
             return Ok(Prepared::default());
         }
     };
-    let mut prepared = Prepared { connected: true, ..Prepared::default() };
+    let mut prepared = Prepared { connected: true, tools, ..Prepared::default() };
     if servers.len() < named.len() || named.is_empty() {
         for file in BEHIND.iter().filter_map(|file| std::fs::read_to_string(file).ok()) {
             if servers.is_empty() {
@@ -103,12 +128,28 @@ fn no_network(error: &crate::error::Error) {
 /// Where half of it cannot be taken down again.
 pub(super) fn connect(held: &Box, prepared: &Prepared, pid: Pid) -> Result<()> {
     let remember = |record: &private::Record| held.write_file(RECORD, record);
-    match private::connect(pid, held.name().as_str(), &prepared.servers, &remember) {
-        Ok(()) => Ok(()),
+    let made = match rights::are_of_a_user() {
+        true => Helper::connect(pid, &prepared.tools, &prepared.servers).map(State::Program),
+        false => private::connect(pid, held.name().as_str(), &prepared.servers, &remember).map(|()| State::Devices),
+    };
+    match made {
+        Ok(state) => {
+            prepared.state.replace(state);
+            Ok(())
+        }
         Err(error) => {
             no_network(&error);
             settle(held)
         }
+    }
+}
+
+/// Ends the program that carries a run's connections, and says so where it has ended by itself.
+pub(super) fn part(prepared: &Prepared) {
+    if let State::Program(helper) = &*prepared.state.borrow()
+        && let Some(name) = helper.ended()
+    {
+        log::warn(format!("the network inside was gone before the program was: {name} has ended"));
     }
 }
 

@@ -6,7 +6,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::error::Result;
+use rustix::process::DumpableBehavior;
+
+use crate::error::{Context, Result};
 use crate::namespaces;
 
 /// A process enters once.
@@ -30,6 +32,10 @@ pub(super) fn are_of_the_host() -> bool {
 pub(super) fn enter() -> Result<()> {
     if are_of_a_user() && !ENTERED.swap(true, Ordering::Relaxed) {
         namespaces::enter_alone()?;
+        // The kernel hides a process whose rights have changed, and what is forked from it, even from itself: its own
+        // rights end at its user namespace. Nobody but the caller's own processes sees it.
+        rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+            .context(|| "become visible again (PR_SET_DUMPABLE)")?;
     }
     Ok(())
 }

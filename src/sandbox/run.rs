@@ -131,9 +131,10 @@ fn in_box(
     let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
     // The box may be removed from here on.
     drop(skeleton);
+    network::part(&connection);
     network::settle(held)?;
     let code = code.map_err(|error| request.limits.explain(error))?;
-    let mut report = Report::new(request.network, &rules.write_through, sockets);
+    let mut report = Report::new(connection.had(request.network), &rules.write_through, sockets);
     (report.denied, report.denied_more) = watch.seen();
     report.watched = watch.watches();
     report.notes = log::release();

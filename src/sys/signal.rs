@@ -30,6 +30,12 @@ pub fn restore(mask: &Mask) {
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, &raw const mask.0, std::ptr::null_mut()) };
 }
 
+/// Gives a signal its default answer. One that is ignored stays so across an exec.
+pub fn default(signal: Signal) {
+    // SAFETY: the default answer is no handler, so nothing of ours runs in its context.
+    unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
+}
+
 /// A descriptor that delivers every blocked signal, CLOEXEC and non-blocking.
 ///
 /// # Errors

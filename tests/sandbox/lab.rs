@@ -68,10 +68,19 @@ pub struct Lab {
 impl Lab {
     /// Makes them.
     pub fn new() -> Self {
+        Self::around(Place::new())
+    }
+
+    /// Those of an ordinary user, where there is one.
+    pub fn ordinary() -> Option<Self> {
+        Place::ordinary().map(Self::around)
+    }
+
+    fn around(place: Place) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let names = ["host", "internet", "neighbour"].map(|role| format!("myrt-{role}-{number}"));
-        let mut lab = Self { place: Place::new(), names, servers: Vec::new() };
+        let mut lab = Self { place, names, servers: Vec::new() };
         let script = r#"
             for n; do ip netns add $n; ip -n $n link set lo up; done
             ip -n $1 link add up0 type veth peer name eth0 netns $2
@@ -119,6 +128,16 @@ impl Lab {
     #[track_caller]
     pub fn internet(&self, script: &str) {
         self.on_the_internet(TestCommand::shell(script, [""])).run().ok();
+    }
+
+    /// Numbers and names of the processes that live on the host.
+    pub fn processes(&self) -> Vec<(i32, String)> {
+        let pids = TestCommand::new(["ip", "netns", "pids", &self.names[0]]).run().out();
+        let named = |pid: &str| {
+            let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+            Some((pid.parse().ok()?, name.trim().to_owned()))
+        };
+        pids.lines().filter_map(named).collect()
     }
 
     /// What the neighbour's servers have printed.

@@ -28,8 +28,9 @@
 //! | `report.rs` | what is told at the end: what was denied, what was not kept apart |
 //! | `packages.rs` | installers: dpkg and apt, useradd, make, pip |
 //! | `rootless.rs` | the same as an ordinary user |
+//! | `rootless_network.rs` | `--net private` of an ordinary user, by pasta and by slirp4netns |
 //!
-//! All but the last need root; run by root, that one becomes the user `myrt-test`.
+//! All but the last two need root; run by root, `rootless.rs` becomes the user `myrt-test`.
 #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
 
 mod boxes;
@@ -54,6 +55,7 @@ mod prune;
 mod races;
 mod report;
 mod rootless;
+mod rootless_network;
 mod rules;
 mod run;
 mod snapshots;

@@ -175,6 +175,41 @@ fn without_a_way_out_there_is_a_sentence_and_no_network() {
     run.ok().stdout("lo").err_has("there is no network inside: the host has no default route");
 }
 
+/// From here on there is no socket of netfilter's netlink (12), as on a kernel without nftables, by a filter of six
+/// instructions.
+#[cfg(target_arch = "x86_64")]
+const NO_NFTABLES: &str = "import ctypes, os, struct, sys
+code = [(0x20, 0, 0, 0), (0x15, 0, 3, 41), (0x20, 0, 0, 32), (0x15, 0, 1, 12), (0x06, 0, 0, 0x0005005d), (0x06, 0, 0, 0x7fff0000)]
+program = ctypes.create_string_buffer(b''.join(struct.pack('HBBI', *line) for line in code))
+class Prog(ctypes.Structure): _fields_ = [('len', ctypes.c_ushort), ('filter', ctypes.c_void_p)]
+libc = ctypes.CDLL(None)
+assert libc.prctl(22, 2, ctypes.byref(Prog(len(code), ctypes.addressof(program)))) == 0
+os.execvp(sys.argv[1], sys.argv[1:])";
+
+#[test]
+fn where_it_cannot_be_made_there_is_a_sentence_and_no_network() {
+    let lab = Lab::new();
+    let before = lab.picture();
+    let mut without: Vec<(Vec<&str>, &str)> = vec![
+        // Root without rights over the network.
+        (vec!["setpriv", "--bounding-set", "-net_admin"], "operation not permitted"),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    without.push((vec!["/usr/bin/python3", "-c", NO_NFTABLES], "nftables"));
+    for (around, sentence) in without {
+        let words = ["--name", "b", "--net", "private", "ls", "/sys/class/net"];
+        let command = lab.place.sandbox("run", words).by(around);
+        let run = lab.on_host(command).run();
+        run.ok().stdout("lo").err_has("there is no network inside: ").err_has(sentence);
+        assert_eq!(run.err().lines().count(), 1, "{run}");
+        let list = lab.place.sandbox("list", ["--format", "json"]).run().json();
+        let report = &list[0]["runs"].as_array().and_then(|runs| runs.last()).unwrap()["report"];
+        assert_eq!(report["network"], "none");
+        assert_eq!(lab.picture(), before);
+        lab.on_host(lab.place.sandbox("discard", ["b"])).run().ok();
+    }
+}
+
 #[test]
 fn names_are_looked_up_where_the_hosts_resolver_looks() {
     let lab = Lab::new();

@@ -82,7 +82,9 @@ environment; processes, network and sockets of the host are out of its reach. Al
 processes end with it. An ordinary user's program may change what that user may on the host.
 
 With --net private the program connects to what the host's default routes lead to, over IPv4. The
-host's own services stay out of its reach, as do networks behind the host.
+host's own services stay out of its reach, as do networks behind the host. As an ordinary user it takes
+pasta (package passt) or slirp4netns, and /dev/net/tun. Where it cannot be had, there is no network, and
+a sentence says why.
 
 Without --name the box is thrown away if nothing was changed. Otherwise you are asked what to do
 with it, in a terminal; elsewhere it is kept, and its name is written to stderr.

@@ -28,13 +28,15 @@ pub(super) enum Chain {
     Input,
     /// Through the host.
     Forward,
+    /// From this namespace itself.
+    Output,
     /// On the way out.
     Postrouting,
 }
 
 impl Chain {
     /// All of them.
-    pub(super) const ALL: [Self; 3] = [Self::Input, Self::Forward, Self::Postrouting];
+    pub(super) const ALL: [Self; 4] = [Self::Input, Self::Forward, Self::Output, Self::Postrouting];
 }
 
 /// What a packet must be like.
@@ -62,6 +64,8 @@ pub(super) enum Match {
     Destination(Ipv4Addr),
     /// It goes to 169.254.0.0/16.
     LinkLocal,
+    /// It goes to this network, of which so many bits count.
+    Within(Ipv4Addr, u8),
     /// TCP or UDP to this port; both have it at the same place.
     Port(u16),
 }

@@ -10,6 +10,8 @@
 mod filter;
 mod foreign;
 mod forwarding;
+mod helper;
+mod inside;
 mod link;
 mod routes;
 mod rules;
@@ -23,6 +25,7 @@ use rustix::process::Pid;
 use serde::{Deserialize, Serialize};
 
 use self::forwarding::Forwarding;
+pub use self::helper::{Helper, Tool};
 use self::routes::{Routes, Subnet};
 use crate::error::{Context, Error, Result};
 use crate::log;
@@ -83,6 +86,8 @@ pub fn reachable(servers: &[Ipv4Addr]) -> Result<Vec<Ipv4Addr>> {
 pub fn connect(pid: Pid, owner: &str, servers: &[Ipv4Addr], remember: &dyn Fn(&Record) -> Result<()>) -> Result<()> {
     let mut forwarding = Forwarding::lock()?;
     let mut here = NetlinkSocket::new();
+    // Before anything is made: where there are no tables, none can be looked through for what is to be taken away.
+    rules::probe(&mut here)?;
     let routes = Routes::read(&mut here)?;
     let uplinks = routes.uplinks()?;
     let (record, index, subnet) = make_link(&mut here, pid, owner, &routes, remember)?;

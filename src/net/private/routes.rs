@@ -98,10 +98,29 @@ impl Routes {
         }
     }
 
+    /// Where the routes lead that are no default ones, the longest prefix first: the network, the bits of its prefix, and
+    /// whether it lies behind one of the uplinks. What is the host's own does not, whatever device it is on.
+    pub(super) fn networks(&self, uplinks: &[u32]) -> Vec<(Ipv4Addr, u8, bool)> {
+        let out = |route: &Route| {
+            route.unicast && !route.devices.is_empty() && route.devices.iter().all(|device| uplinks.contains(device))
+        };
+        let counted = self.0.iter().filter(|route| route.length >= DEFAULT);
+        let mut networks: Vec<_> = counted.map(|route| (route.to, route.length, out(route))).collect();
+        // Of two that are alike, the one that leads nowhere counts.
+        networks.sort_unstable_by_key(|(network, length, out)| (std::cmp::Reverse(*length), *network, *out));
+        networks.dedup_by_key(|(network, length, _)| (*network, *length));
+        networks
+    }
+
+    /// Whether no route of the host leads to a part of this network.
+    pub(super) fn is_free(&self, network: Ipv4Addr, length: u8) -> bool {
+        !self.0.iter().any(|route| route.meets(network, length))
+    }
+
     /// The subnet of this number in the first pool where no route of the host leads to a part of it.
     pub(super) fn free_subnet(&self, number: usize) -> Option<Subnet> {
         let subnets = POOLS.iter().map(|pool| Subnet(pool.to_bits() + 4 * number as u32));
-        let mut free = subnets.filter(|subnet| !self.0.iter().any(|route| route.meets(*subnet)));
+        let mut free = subnets.filter(|subnet| self.is_free(Ipv4Addr::from_bits(subnet.0), subnet.length()));
         free.next()
     }
 
@@ -118,10 +137,10 @@ impl Routes {
 }
 
 impl Route {
-    fn meets(&self, subnet: Subnet) -> bool {
-        let length = u32::from(self.length.min(subnet.length()));
+    fn meets(&self, network: Ipv4Addr, length: u8) -> bool {
+        let length = u32::from(self.length.min(length));
         let same = |a: u32, b: u32| a.checked_shr(32 - length).unwrap_or(0) == b.checked_shr(32 - length).unwrap_or(0);
-        self.length >= DEFAULT && same(self.to.to_bits(), subnet.0)
+        self.length >= DEFAULT && same(self.to.to_bits(), network.to_bits())
     }
 }
 
@@ -172,6 +191,16 @@ mod tests {
         assert_eq!(first(&[("10.211.64.8", 30, 2)]).as_deref(), Some("10.211.64.6"));
         assert_eq!(first(&[("10.0.0.0", 8, 2), ("172.16.0.0", 12, 2)]).as_deref(), Some("192.168.192.6"));
         assert_eq!(first(&[("10.0.0.0", 8, 2), ("172.16.0.0", 12, 2), ("192.168.0.0", 16, 2)]), None);
+    }
+
+    #[test]
+    fn the_longest_prefix_decides_what_lies_outside() {
+        let mut all = routes(&[("0.0.0.0", 0, 2), ("10.0.0.0", 8, 9), ("10.1.0.0", 16, 2), ("192.0.2.0", 24, 2)]);
+        let own = Route { to: Ipv4Addr::new(192, 0, 2, 7), length: 32, unicast: false, devices: vec![2] };
+        all.0.push(own);
+        let shown: Vec<String> =
+            all.networks(&[2]).iter().map(|(network, length, out)| format!("{network}/{length} {out}")).collect();
+        assert_eq!(shown, ["192.0.2.7/32 false", "192.0.2.0/24 true", "10.1.0.0/16 true", "10.0.0.0/8 false"]);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Rules on their way to the kernel: tables of nftables by netlink, each in one transaction.
 
+use std::net::Ipv4Addr;
+
 use netlink_bindings::nftables::{
     self, CmpOps, CtKeys, MetaKeys, Nfgenmsg, PayloadBase, PushExprListAttrs, PushRuleAttrs, Registers, RejectInetCode,
     RejectTypes, VerdictCode,
@@ -21,6 +23,7 @@ fn base(chain: Chain) -> (&'static str, &'static str, u32, i32) {
     match chain {
         Chain::Input => ("input", "filter", 1, 0),
         Chain::Forward => ("forward", "filter", 2, 0),
+        Chain::Output => ("output", "filter", 3, 0),
         Chain::Postrouting => ("postrouting", "nat", 4, 100),
     }
 }
@@ -56,7 +59,21 @@ pub(super) fn family(family: u8) -> Nfgenmsg {
     Nfgenmsg { nfgen_family: family, ..Default::default() }
 }
 
-/// Makes a table with these rules.
+/// Asks whether tables can be had at all: the kernel may not know them, or not let us.
+///
+/// # Errors
+/// Where they cannot.
+pub(super) fn probe(socket: &mut NetlinkSocket) -> Result<()> {
+    let what = || "list the tables of nftables";
+    let request = nftables::Request::new().op_gettable_dump(&family(INET));
+    let mut reply = socket.request(&request).context(what)?;
+    while let Some(item) = reply.recv() {
+        item.map_err(into_io).context(what)?;
+    }
+    Ok(())
+}
+
+/// Makes a table with these rules, and the chains that they are of.
 ///
 /// # Errors
 /// Where the kernel does not take it; nothing is there then.
@@ -64,8 +81,8 @@ pub(super) fn load(socket: &mut NetlinkSocket, table: &str, rules: &[Rule]) -> R
     let mut transaction = Transaction::begin(socket);
     let requests = &mut transaction.chain;
     requests.request().set_create().set_excl().op_newtable_do(&family(INET)).encode().push_name_bytes(table.as_bytes());
-    for chain in Chain::ALL {
-        let (name, kind, hook, priority) = base(chain);
+    for chain in Chain::ALL.iter().filter(|chain| rules.iter().any(|(other, ..)| other == *chain)) {
+        let (name, kind, hook, priority) = base(*chain);
         let attributes = requests.request().set_create().op_newchain_do(&family(INET)).into_encoder();
         let attributes = attributes.push_table_bytes(table.as_bytes()).push_name_bytes(name.as_bytes());
         let attributes = attributes.nested_hook().push_num(hook).push_priority(priority).end_nested();
@@ -111,6 +128,7 @@ fn matching(expressions: Expressions<'_>, one: Match) -> Expressions<'_> {
         Match::NotSource(address) => header(expressions, 12, CmpOps::Neq, &address.octets()),
         Match::Destination(address) => header(expressions, 16, CmpOps::Eq, &address.octets()),
         Match::LinkLocal => header(expressions, 16, CmpOps::Eq, &[169, 254]),
+        Match::Within(network, length) => within(expressions, network, length),
         Match::Port(port) => payload(expressions, PayloadBase::TransportHeader, 2, CmpOps::Eq, &port.to_be_bytes()),
     }
 }
@@ -135,6 +153,19 @@ fn payload<'a>(
     let payload = expressions.nested_elem().nested_data_payload().push_dreg(Registers::Reg1 as u32);
     let payload = payload.push_base(base as u32).push_offset(offset).push_len(value.len() as u32);
     compare(payload.end_nested().end_nested(), op, value)
+}
+
+/// Whether the first bits of where it goes are these.
+fn within(expressions: Expressions<'_>, network: Ipv4Addr, length: u8) -> Expressions<'_> {
+    let bits = u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0);
+    let register = Registers::Reg1 as u32;
+    let payload = expressions.nested_elem().nested_data_payload().push_dreg(register);
+    let payload = payload.push_base(PayloadBase::NetworkHeader as u32).push_offset(16).push_len(4);
+    let mask = payload.end_nested().end_nested().nested_elem().nested_data_bitwise();
+    let mask = mask.push_sreg(register).push_dreg(register).push_len(4);
+    let mask = mask.nested_mask().push_value(&bits.to_be_bytes()).end_nested();
+    let mask = mask.nested_xor().push_value(&[0; 4]).end_nested();
+    compare(mask.end_nested().end_nested(), CmpOps::Eq, &(network.to_bits() & bits).to_be_bytes())
 }
 
 /// Whether one of these bits is set.
