@@ -163,17 +163,20 @@ impl Bundle {
         named.chain(NAMES.map(|(partial, _)| partial)).try_for_each(|name| remove(&self.folder, name.as_bytes()))
     }
 
-    /// Makes the folders that an overlay writes to.
+    /// Makes the folders that an overlay writes to; gives the one for what is written.
     ///
     /// # Errors
     /// Where they cannot be made.
-    pub(super) fn make_upper(&self) -> Result<()> {
-        [Self::UPPER, Self::WORK].into_iter().try_for_each(|(partial, _)| self.make(partial))
+    pub(super) fn make_upper(&self) -> Result<OwnedFd> {
+        self.make(Self::WORK.0)?;
+        self.make(Self::UPPER.0)
     }
 
-    fn make(&self, name: &str) -> Result<()> {
-        let made = fresh::make(&self.folder, Path::new(name), 0o755).context(|| self.path.display().to_string())?;
-        if made.1 { Ok(()) } else { Err(Error::call(format!("make {:?}", self.path.join(name)), Errno::EXIST)) }
+    fn make(&self, name: &str) -> Result<OwnedFd> {
+        match fresh::make(&self.folder, Path::new(name), 0o755).context(|| self.path.display().to_string())? {
+            (folder, true) => Ok(folder),
+            (_, false) => Err(Error::call(format!("make {:?}", self.path.join(name)), Errno::EXIST)),
+        }
     }
 
     /// Gives the root filesystem its name, then config.json.

@@ -13,7 +13,7 @@ use super::limits::Budget;
 use super::name::{Meaning, Name, join, meaning};
 use super::remove;
 use super::tar::{Entry, Kind, Reader};
-use super::tree::Tree;
+use super::tree::{Implied, Tree};
 use crate::error::{Context, Result};
 
 /// Unpacks the archive of a layer into the tree. `lowest` says that nothing is below it.
@@ -37,12 +37,13 @@ pub fn apply(archive: impl BufRead, tree: &mut Tree, lowest: bool, budget: &Budg
 }
 
 /// Unpacks the archive of a layer alone, as overlayfs takes it: what it hides becomes marks of the kernel's, also where it is
-/// the lowest one, since another image may have it above others.
+/// the lowest one, since another image may have it above others. Gives the folders that it uses and does not name.
 ///
 /// # Errors
 /// As [`apply`]; and a hard link to a file of another layer, which no folder of its own can have.
-pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> Result<()> {
+pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> Result<Implied> {
     let mut archive = Reader::new(archive);
+    tree.remember_implied()?;
     let mut marks = Vec::new();
     while let Some(entry) = archive.next_entry()? {
         let what = || format!("entry {:?}", String::from_utf8_lossy(&entry.path));
@@ -60,6 +61,7 @@ pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> R
         budget.folders(tree.implied())?;
     }
     // After all entries: what a layer brings is never hidden by its own marks, in whatever order they stand.
+    tree.marks_follow();
     for mark in marks {
         match mark {
             Meaning::Gone(name) => tree.white_out(&name)?,
@@ -68,7 +70,8 @@ pub fn apply_alone(archive: impl BufRead, tree: &mut Tree, budget: &Budget) -> R
         }
         budget.folders(tree.implied())?;
     }
-    tree.set_times()
+    tree.set_times()?;
+    tree.take_implied()
 }
 
 fn one(
@@ -151,7 +154,7 @@ fn hide_below(
             };
             let parent = remove::open(folder.as_fd(), parent).context(|| "open a folder")?;
             remove::remove(parent, last)?;
-            tree.forget(&whole);
+            tree.forget_folders();
             continue;
         }
         // Not a folder: it is the layer's own, and nothing is below.

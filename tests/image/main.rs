@@ -13,6 +13,7 @@
 //! | `durable.rs` | what reaches the disk before what; kills between any two steps |
 //! | `run.rs` | `image run`: nothing stays, whatever ends it |
 //! | `store.rs` | the store: layers once, names, prune, bundles over it, races |
+//! | `merged.rs` | a bundle over the store shows what unpacking into one folder gives |
 //! | `compare.rs` | the same image unpacked by umoci: the same tree |
 //! | `rootless.rs` | as an ordinary user, with one id and with a range |
 //! | `make.rs` | the images |
@@ -26,6 +27,7 @@ mod durable;
 mod folders;
 mod hostile;
 mod make;
+mod merged;
 mod registry;
 mod rootless;
 mod run;

@@ -56,5 +56,9 @@ fn one(bytes: &[u8], flags: u8, tree: &mut Tree, lowest: bool, budget: &Budget) 
 }
 
 fn apply(archive: impl std::io::BufRead, flags: u8, tree: &mut Tree, lowest: bool, budget: &Budget) -> Result<()> {
-    if flags & ALONE != 0 { apply_alone(archive, tree, budget) } else { apply_flat(archive, tree, lowest, budget) }
+    if flags & ALONE != 0 {
+        apply_alone(archive, tree, budget).map(drop)
+    } else {
+        apply_flat(archive, tree, lowest, budget)
+    }
 }

@@ -2,10 +2,11 @@
 //! writes lies in the bundle.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
 
+use super::inherit::{Below, inherit};
 use super::{BUNDLES, Record, Store, Use};
 use crate::bail;
 use crate::error::{Context, Error, Result};
@@ -28,15 +29,10 @@ impl Store {
         let image = self.image(name)?;
         let bundle = Bundle::begin(folder)?;
         let folder = folder.canonicalize().context(|| format!("{folder:?}"))?;
-        let layers = image.layers.iter().map(|diff_id| {
-            self.layer(diff_id).ok_or_else(|| {
-                Error::new(format!("the layer {diff_id} of {name:?} is gone")).hint("pull the image again")
-            })
-        });
-        let layers = layers.collect::<Result<Vec<_>>>()?;
+        let layers = self.below(&image)?;
         let mount = |upper, work| overlay(&layers, &folder.join(upper), &folder.join(work));
         let (partial, mount) = (mount(Bundle::UPPER.0, Bundle::WORK.0)?, mount(Bundle::UPPER.1, Bundle::WORK.1)?);
-        bundle.make_upper()?;
+        inherit(&layers, &bundle.make_upper()?)?;
         // Known before there is a bundle: no layer is pruned in between.
         let used = Use { bundle: folder.clone(), layers: image.layers.clone() };
         self.write(BUNDLES, &folder.to_string_lossy(), &used)?;
@@ -48,22 +44,34 @@ impl Store {
             let _ = fs::remove_file(self.record_path(BUNDLES, &folder.to_string_lossy()));
         })
     }
+
+    /// The layers of an image, the lowest first. The kernel wants each once: as high as it stands.
+    fn below(&self, image: &Record) -> Result<Vec<Below>> {
+        let mut layers: Vec<Below> = Vec::new();
+        for (index, diff_id) in image.layers.iter().enumerate().rev() {
+            if image.layers[index + 1..].contains(diff_id) {
+                continue;
+            }
+            let folder = self.layer(diff_id).ok_or_else(|| {
+                Error::new(format!("the layer {diff_id} of {:?} is gone", image.name)).hint("pull the image again")
+            })?;
+            let is_hidden = layers.last().map_or(Ok(false), Below::hides_those_below)?;
+            layers.push(Below::new(folder, self.implied(diff_id)?, is_hidden)?);
+        }
+        layers.reverse();
+        Ok(layers)
+    }
 }
 
 /// The mount of the container's root.
-fn overlay(layers: &[PathBuf], upper: &Path, work: &Path) -> Result<Mount> {
+fn overlay(layers: &[Below], upper: &Path, work: &Path) -> Result<Mount> {
     let text = |path: &Path| match path.to_str() {
         Some(text) if !text.contains([':', ',', '\\']) => Ok(text.to_owned()),
         _ => bail!("{path:?}: overlayfs takes no path with a colon, a comma or a backslash"),
     };
-    // The first is the uppermost; the kernel wants each once.
-    let mut lower: Vec<String> = Vec::new();
-    for layer in layers.iter().rev() {
-        let layer = text(layer)?;
-        if !lower.contains(&layer) {
-            lower.push(layer);
-        }
-    }
+    // The first is the uppermost.
+    let seen = layers.iter().rev().filter(|layer| !layer.is_hidden);
+    let lower = seen.map(|layer| text(&layer.folder)).collect::<Result<Vec<_>>>()?;
     let option = |name: &str, value: String| format!("{name}={value}");
     let mut options =
         vec![option("lowerdir", lower.join(":")), option("upperdir", text(upper)?), option("workdir", text(work)?)];

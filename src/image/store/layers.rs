@@ -5,11 +5,16 @@ use std::path::PathBuf;
 
 use rustix::fs::{CWD, FlockOperation};
 
-use super::{Store, lock};
+use super::{IMPLIED, Store, lock};
 use crate::error::{Context, Error, Result};
 use crate::image::digest::Digest;
 use crate::image::remove::remove;
+use crate::image::tree::Implied;
 use crate::image::{durable, fresh};
+
+/// What stands before each path in the list of a layer's folders without an entry: whether anything but marks is in it.
+const USED: u8 = b'u';
+const FOR_MARKS: u8 = b'm';
 
 impl Store {
     /// The folder of a layer, where it is there; short, for a mount's options.
@@ -23,12 +28,27 @@ impl Store {
         self.path.join("layers").join(diff_id.hex())
     }
 
+    /// The folders that a layer uses and does not name.
+    ///
+    /// # Errors
+    /// Where they cannot be read.
+    pub(super) fn implied(&self, diff_id: &Digest) -> Result<Implied> {
+        let file = self.path.join(IMPLIED).join(diff_id.hex());
+        let content = fs::read(&file).context(|| format!("read {file:?}"))?;
+        let records = content.split(|byte| *byte == 0).filter_map(<[u8]>::split_first);
+        Ok(records.map(|(kind, path)| (path.to_vec(), *kind == FOR_MARKS)).collect())
+    }
+
     /// Sees to it that a layer is there: `unpack` fills an empty folder with it, unless somebody has done so already or
     /// does so in this moment, who is waited for. Says whether it was needed.
     ///
     /// # Errors
     /// Where `unpack` fails; then nothing is visible.
-    pub(super) fn ensure_layer(&self, diff_id: &Digest, unpack: impl FnOnce(&PathBuf) -> Result<()>) -> Result<bool> {
+    pub(super) fn ensure_layer(
+        &self,
+        diff_id: &Digest,
+        unpack: impl FnOnce(&PathBuf) -> Result<Implied>,
+    ) -> Result<bool> {
         let _lock = lock(&self.path.join("locks").join(diff_id.hex()), FlockOperation::LockExclusive)?;
         if self.layer(diff_id).is_some() {
             return Ok(false);
@@ -37,7 +57,8 @@ impl Store {
         // Of somebody who was killed.
         self.take_away(&partial)?;
         let (root, _) = fresh::ensure(&partial, 0o755)?;
-        let done = unpack(&partial).and_then(|()| {
+        let done = unpack(&partial).and_then(|implied| {
+            self.write_implied(diff_id, &implied)?;
             durable::all(&root)?;
             let number = self.new_number()?;
             let folder = self.path.join("d").join(&number);
@@ -52,6 +73,15 @@ impl Store {
             let _ = self.take_away(&partial);
         }
         done.map(|()| true)
+    }
+
+    /// Until the layer has its name nobody reads this, and what follows waits for the disk.
+    fn write_implied(&self, diff_id: &Digest, implied: &Implied) -> Result<()> {
+        let file = self.path.join(IMPLIED).join(diff_id.hex());
+        let kind = |for_marks: &bool| if *for_marks { FOR_MARKS } else { USED };
+        let records: Vec<u8> =
+            implied.iter().flat_map(|(path, for_marks)| [&[kind(for_marks)][..], path, b"\0"].concat()).collect();
+        fs::write(&file, records).context(|| format!("write {file:?}"))
     }
 
     /// Removes a folder that layers were unpacked into.

@@ -4,6 +4,7 @@
 //! lock            held shared by who adds or uses layers, alone by who removes them
 //! layers/HEX      a link to ../d/N: the layer that unpacks to this digest; there when it is whole
 //! d/N             a layer as overlayfs takes it; short names, since a mount's options fit into one page
+//! implied/HEX     the folders that a layer uses and does not name: what they are like, the layers below say
 //! locks/HEX       held by who unpacks this layer
 //! partial/HEX     a layer that is being unpacked, or that somebody was killed over
 //! images/HEX      the record of the image whose name has this digest
@@ -15,6 +16,7 @@
 //! does not leave a name without its content.
 
 mod bundle;
+mod inherit;
 mod layers;
 mod prune;
 mod pull;
@@ -67,6 +69,7 @@ struct Use {
 
 const IMAGES: &str = "images";
 const BUNDLES: &str = "bundles";
+const IMPLIED: &str = "implied";
 
 impl Store {
     /// Opens the store in this folder; makes it when it is missing.
@@ -75,7 +78,7 @@ impl Store {
     /// Where it cannot be made.
     pub fn open(path: &Path) -> Result<Self> {
         let store = Self { path: path.to_owned() };
-        for folder in ["", "layers", "d", "locks", "partial", IMAGES, BUNDLES] {
+        for folder in ["", "layers", "d", IMPLIED, "locks", "partial", IMAGES, BUNDLES] {
             // What layers hold is not for everybody's eyes, and their setuid programs not for everybody's use.
             make(&store.path.join(folder))?;
         }

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use super::{BUNDLES, IMAGES, Store, Use};
+use super::{BUNDLES, IMAGES, IMPLIED, Store, Use};
 use crate::error::{Context, Result};
 use crate::image::digest::Digest;
 
@@ -69,9 +69,11 @@ impl Store {
             self.take_away(&self.path.join("partial").join(name))?;
             pruned.leftovers += 1;
         }
-        for name in names(&self.path.join("locks"))?.into_iter().filter(|name| !used.contains(name)) {
-            let path = self.path.join("locks").join(name);
-            fs::remove_file(&path).context(|| format!("remove {path:?}"))?;
+        for kind in [IMPLIED, "locks"] {
+            let folder = self.path.join(kind);
+            for name in names(&folder)?.into_iter().filter(|name| !used.contains(name)) {
+                fs::remove_file(folder.join(&name)).context(|| format!("remove {name:?} from {folder:?}"))?;
+            }
         }
         Ok(pruned)
     }

@@ -101,9 +101,9 @@ impl Store {
         let needed = self.ensure_layer(diff_id, |folder| {
             let mut tree = Tree::open(folder, owners)?;
             let packed = Packed::of(layer, files)?;
-            pipeline::unpack(packed, budget, |archive| layer::apply_alone(archive, &mut tree, budget))?;
+            let implied = pipeline::unpack(packed, budget, |archive| layer::apply_alone(archive, &mut tree, budget))?;
             lost = tree.lost.sentences();
-            Ok(())
+            Ok(implied)
         });
         let needed = needed.context(what)?;
         if !needed {

@@ -31,7 +31,7 @@ impl Tree {
             rustix::fs::fchmod(fd, Mode::from_raw_mode(entry.mode)).context(|| "set the mode")?;
         }
         for (name, value) in &entry.xattrs {
-            if wanted(name) {
+            if is_kept(name) {
                 let result = rustix::fs::fsetxattr(fd, path(name), value, XattrFlags::empty());
                 self.inherits |= name == fresh::LISTS[1].as_bytes();
                 self.xattr_result(name, result)?;
@@ -59,7 +59,7 @@ impl Tree {
             rustix::fs::chmodat(folder, last, mode, AtFlags::empty()).context(|| "set the mode")?;
         }
         let mut results = Vec::new();
-        for (xattr, value) in entry.xattrs.iter().filter(|(name, _)| wanted(name)) {
+        for (xattr, value) in entry.xattrs.iter().filter(|(name, _)| is_kept(name)) {
             results.push((xattr, rustix::fs::lsetxattr(file(), path(xattr), value, XattrFlags::empty())));
         }
         let time = timestamps(timespec(entry));
@@ -87,7 +87,7 @@ impl Tree {
             Err(Errno::NOTSUP) => 0,
             Err(errno) => return Err(errno).context(|| "list attributes"),
         };
-        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && wanted(name)) {
+        for name in names[..length].split(|byte| *byte == 0).filter(|name| !name.is_empty() && is_kept(name)) {
             match rustix::fs::fremovexattr(fd, path(name)) {
                 Ok(()) | Err(Errno::NODATA | Errno::PERM | Errno::NOTSUP) => {}
                 Err(errno) => return Err(errno).context(|| "remove an attribute"),
@@ -97,7 +97,8 @@ impl Tree {
     }
 }
 
-fn wanted(xattr: &[u8]) -> bool {
+/// Whether an attribute of this name is the image's to give.
+pub fn is_kept(xattr: &[u8]) -> bool {
     !FOREIGN_XATTRS.iter().any(|foreign| xattr.starts_with(foreign))
 }
 

@@ -4,6 +4,7 @@
 //! its descriptor; the last part of a name is never followed. What is in the way of a new file is removed first.
 
 mod dress;
+mod implied;
 mod times;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -12,6 +13,9 @@ use std::path::Path;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, XattrFlags};
 use rustix::io::Errno;
 
+pub use self::dress::is_kept;
+use self::implied::Unnamed;
+pub use self::implied::{Implied, MOST};
 use self::times::{Times, timespec, timestamps};
 use super::lost::Lost;
 use super::name::Name;
@@ -23,9 +27,15 @@ use crate::sys::beneath::{Beneath, Leaf};
 use crate::sys::nsfs;
 
 /// How names and bytes become a path for a system call.
-fn path(bytes: &[u8]) -> &Path {
+pub fn path(bytes: &[u8]) -> &Path {
     use std::os::unix::ffi::OsStrExt;
     Path::new(std::ffi::OsStr::from_bytes(bytes))
+}
+
+/// The attribute by which a folder hides what the layers below have there. In a user namespace overlayfs reads one that an
+/// ordinary user may set.
+pub fn opaque_attribute() -> &'static str {
+    if nsfs::in_first_user_namespace() { "trusted.overlay.opaque" } else { "user.overlay.opaque" }
 }
 
 /// A tree that is being filled.
@@ -37,6 +47,8 @@ pub struct Tree {
     times: Times,
     /// Folders that were made without an entry, since the last call of [`Tree::implied`].
     implied: u64,
+    /// Those of them that no entry has named yet, where they are to be remembered.
+    unnamed: Option<Unnamed>,
     /// Whether there may be folders that hand access control lists down to what is made in them.
     inherits: bool,
     /// Whether files get the owners that the layer names.
@@ -58,6 +70,7 @@ impl Tree {
             current: None,
             times: Times::default(),
             implied: 0,
+            unnamed: None,
             inherits: false,
             owners,
             in_user_namespace: !nsfs::in_first_user_namespace(),
@@ -129,10 +142,9 @@ impl Tree {
         }
     }
 
-    /// Says that what was at this path is gone or another one.
-    pub fn forget(&mut self, gone: &[u8]) {
+    /// Says that a folder is gone or another one.
+    pub fn forget_folders(&mut self) {
         self.current = None;
-        self.times.forget(gone);
     }
 
     /// For overlayfs: says that the layers below have nothing at this name.
@@ -167,8 +179,7 @@ impl Tree {
         let what = || format!("hide what is below {:?}", String::from_utf8_lossy(folder));
         self.parent(folder).context(what)?;
         let fd = self.existing(folder)?.ok_or(Errno::NOENT).context(what)?;
-        let name = if self.in_user_namespace { "user.overlay.opaque" } else { "trusted.overlay.opaque" };
-        rustix::fs::fsetxattr(fd, name, b"y", XattrFlags::empty()).context(what)
+        rustix::fs::fsetxattr(fd, opaque_attribute(), b"y", XattrFlags::empty()).context(what)
     }
 
     /// The parent folder of a name, made when it is missing.
@@ -188,12 +199,15 @@ impl Tree {
 
     /// Makes a folder that no entry has named so far, and those above.
     fn imply(&mut self, folder: &[u8]) -> Result<OwnedFd> {
-        let implied = &mut self.implied;
-        self.root.ensure_each(path(folder), Leaf::Folder, &mut |made| {
+        self.keep_time_above(folder)?;
+        let (implied, unnamed, root) = (&mut self.implied, &mut self.unnamed, self.root.as_fd());
+        let fd = self.root.ensure_each(path(folder), Leaf::Folder, &mut |made| {
             *implied += 1;
+            unnamed.as_mut().map_or(Ok(()), |unnamed| unnamed.add(root, made))?;
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
             fresh::strip(rustix::fs::openat(made, ".", flags, Mode::empty())?, 0o755)
-        })
+        })?;
+        self.unnamed.as_ref().map_or(Ok(()), Unnamed::check).map(|()| fd)
     }
 
     /// Calls `make` on the parent folder; where something is in the way, removes that and calls it again.
@@ -207,7 +221,7 @@ impl Tree {
         remove::remove(parent, &name.last)?;
         // Nothing is known of what is below a file.
         if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            self.forget(&name.path());
+            self.forget_folders();
         }
         make(self.parent(&name.folder)?).context(|| "make it")
     }

@@ -18,20 +18,12 @@ const MOST: usize = 4 << 20;
 /// Times to set.
 #[derive(Default)]
 pub(super) struct Times {
-    /// By inode: links give a folder many paths.
+    /// By inode: links give a folder many paths. Not all of them may be there any more when times are set.
     known: HashMap<u64, (Vec<u8>, Timespec)>,
     /// Bytes of all these paths.
     bytes: usize,
     /// Whether folders that are used keep the time they have.
     keeps: bool,
-}
-
-impl Times {
-    /// Says that what was at this path is gone or another one.
-    pub(super) fn forget(&mut self, gone: &[u8]) {
-        self.known
-            .retain(|_, (known, _)| !known.strip_prefix(gone).is_some_and(|rest| rest.is_empty() || rest[0] == b'/'));
-    }
 }
 
 impl Tree {
@@ -59,14 +51,16 @@ impl Tree {
     pub fn set_times(&mut self) -> Result<()> {
         self.current = None;
         self.times.bytes = 0;
-        for (folder, time) in std::mem::take(&mut self.times.known).into_values() {
+        for (inode, (folder, time)) in std::mem::take(&mut self.times.known) {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY;
             let what = || format!("set the time of {:?}", String::from_utf8_lossy(&folder));
             let shown = if folder.is_empty() { Path::new(".") } else { path(&folder) };
             match self.root.openat(shown, flags) {
-                Ok(fd) => rustix::fs::futimens(fd, &timestamps(time)).context(what)?,
+                Ok(fd) if rustix::fs::fstat(&fd).context(what)?.st_ino == inode => {
+                    rustix::fs::futimens(fd, &timestamps(time)).context(what)?;
+                }
                 // A later entry took its place.
-                Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Ok(_) | Err(Errno::NOENT | Errno::NOTDIR) => {}
                 Err(errno) => return Err(errno).context(what),
             }
         }
@@ -89,10 +83,27 @@ impl Tree {
         Ok(())
     }
 
+    /// The same of the folder in which the first one is made that is missing on the way to this one.
+    ///
+    /// # Errors
+    /// As [`Tree::keep_time_of`].
+    pub(super) fn keep_time_above(&mut self, mut folder: &[u8]) -> Result<()> {
+        while self.times.keeps && !folder.is_empty() {
+            folder = folder.iter().rposition(|byte| *byte == b'/').map_or(&[], |slash| &folder[..slash]);
+            if let Some(fd) = self.existing(folder)? {
+                return self.keep_time_of(folder, fd);
+            }
+        }
+        Ok(())
+    }
+
     /// Remembers the time that an entry gives to a folder.
     pub(super) fn set_time_later(&mut self, folder: Vec<u8>, fd: impl AsFd, time: Timespec) -> Result<()> {
         let stat = rustix::fs::fstat(fd).context(|| "stat a folder")?;
         self.times.bytes += folder.len();
+        if let Some(unnamed) = &mut self.unnamed {
+            unnamed.named(stat.st_ino);
+        }
         self.times.known.insert(stat.st_ino, (folder, time));
         Ok(())
     }
