@@ -8,7 +8,7 @@
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitOptions};
+use rustix::process::{DumpableBehavior, Pid, Signal, WaitOptions};
 
 use super::terminal;
 use super::wire::{Message, Wire};
@@ -42,6 +42,12 @@ pub fn stand_by(terminal: bool, opener: Option<&Wire>) -> Result<()> {
                 terminal::control(rustix::stdio::stdin())?;
             }
             signal::restore(&mask);
+            if opener.is_some() {
+                // An opener without rights over the machine takes a descriptor out of this process only if it is visible.
+                // Nobody else lives here yet who could look into it.
+                rustix::process::set_dumpable_behavior(DumpableBehavior::Dumpable)
+                    .context(|| "become visible to the runtime (PR_SET_DUMPABLE)")?;
+            }
             Ok(())
         }
     }

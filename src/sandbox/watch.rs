@@ -23,7 +23,7 @@ use rustix::io::Errno;
 use super::layers::UPPER;
 use super::report::Denied;
 use super::store::Box;
-use super::{rights, text, tree};
+use super::{text, tree};
 use crate::error::Result;
 use crate::plan::syscalls::{Call, NATIVE};
 use crate::plan::{Seccomp, SeccompAction, SeccompArg, SeccompOp, SeccompRule, seccomp, spec};
@@ -134,7 +134,7 @@ struct Seen {
 
 impl Watch {
     /// Changes the filter of a run so that these calls come to us; one that allows everything stands in for none. A profile
-    /// with a listener of its own stays as it is, since Linux allows one, and so does that of an ordinary user. `sockets`: connections as well; `shared`: what of the
+    /// with a listener of its own stays as it is, since Linux allows one. `sockets`: connections as well; `shared`: what of the
     /// host the program may use.
     ///
     /// # Errors
@@ -145,9 +145,7 @@ impl Watch {
         held: &Box,
         shared: Vec<PathBuf>,
     ) -> Result<(Option<Seccomp>, Self)> {
-        let own = filter.as_ref().is_some_and(Seccomp::uses_notify);
-        // The kernel gives an ordinary user nothing of a process that hides until its exec.
-        let (filter, rows) = if own || rights::are_of_a_user() {
+        let (filter, rows) = if filter.as_ref().is_some_and(Seccomp::uses_notify) {
             (filter, HashMap::new())
         } else {
             let mut filter = filter.map_or_else(everything, Ok)?;

@@ -39,8 +39,18 @@ os.unlink('node%d' % stat.S_IFIFO)
 
 #[test]
 fn what_a_program_tried_in_vain_is_told() {
-    let place = Place::new();
-    let (report, said) = report_of(&place, &[], ATTEMPTS);
+    attempts_are_told(&Place::new());
+}
+
+#[test]
+fn what_an_ordinary_users_program_tried_in_vain_is_told() {
+    if let Some(place) = Place::ordinary() {
+        attempts_are_told(&place);
+    }
+}
+
+fn attempts_are_told(place: &Place) {
+    let (report, said) = report_of(place, &[], ATTEMPTS);
     let wanted = [
         "mount /mnt 3".to_owned(),
         "umount2 /proc 1".to_owned(),
@@ -54,10 +64,10 @@ fn what_a_program_tried_in_vain_is_told() {
     let list = place.sandbox("list", ["--format", "json"]).run().json();
     assert_eq!(list[0]["runs"][0]["report"], report);
     // One that does nothing of the kind says nothing.
-    let (report, said) = report_of(&place, &[], "print('fine')");
+    let (report, said) = report_of(place, &[], "print('fine')");
     assert_eq!((denied(&report).len(), said.as_str()), (0, ""));
     assert_eq!(report["network"], "none");
-    let (_, said) = report_of(&place, &["--quiet", "--net", "host"], ATTEMPTS);
+    let (_, said) = report_of(place, &["--quiet", "--net", "host"], ATTEMPTS);
     assert_eq!(said, "");
 }
 
@@ -88,9 +98,18 @@ fn what_is_answered_is_what_the_box_would_answer_unwatched() {
 
 #[test]
 fn sockets_of_the_host_are_told_and_the_boxs_own_are_not() {
-    let place = Place::new();
+    sockets_are_told(&Place::new());
+    if let Some(place) = Place::ordinary() {
+        sockets_are_told(&place);
+    }
+}
+
+fn sockets_are_told(place: &Place) {
     let (hidden, allowed) = (place.path("hidden"), place.path("allowed"));
     let listeners = [&hidden, &allowed].map(|path| UnixListener::bind(path).unwrap());
+    for path in [&hidden, &allowed] {
+        crate::util::command::set_mode(path, 0o666);
+    }
     let program = format!(
         r"
 import os, socket
@@ -105,7 +124,7 @@ try: t.connect(('127.0.0.1', 9))
 except OSError: pass
 "
     );
-    let (report, _) = report_of(&place, &["--allow-socket", "allowed"], &program);
+    let (report, _) = report_of(place, &["--allow-socket", "allowed"], &program);
     assert_eq!(denied(&report), [format!("connect {hidden} 1")]);
     assert_eq!(report["sockets"], json!([allowed]));
     drop(listeners);
@@ -168,7 +187,13 @@ print(sum(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children))
 
 #[test]
 fn many_at_once_get_their_answers() {
-    let place = Place::new();
+    storm(&Place::new());
+    if let Some(place) = Place::ordinary() {
+        storm(&place);
+    }
+}
+
+fn storm(place: &Place) {
     place.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", STORM]).run().ok().stdout("0");
     let report = &place.sandbox("list", ["--format", "json"]).run().json()[0]["runs"][0]["report"];
     let count = |path: &str| {
