@@ -254,3 +254,28 @@ fn flags_that_contradict_are_refused() {
     place.sandbox("commit", ["--resume", "b"]).run().ok().stdout("nothing to do");
     place.sandbox("undo", ["b"]).run().fails().err_has("no commit to undo");
 }
+
+#[test]
+fn folders_that_others_write_to_do_not_go_back_in_time() {
+    let place = Place::new();
+    let on_host = |script: &str| TestCommand::shell(script, [""]).cwd(place.host()).run().ok().out();
+    on_host("mkdir -p p/q; echo old >p/q/file; touch -d @1000 p/q p");
+    place.script("echo box >p/q/file; echo new >p/q/new").run().ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    // Nothing was written right into it.
+    assert_eq!(on_host("stat -c %Y p").trim(), "1000");
+    let other = on_host("echo other >p/other; echo other >p/q/other; stat -c %y p");
+    let wanted = on_host("stat -c %y p/q");
+    place.sandbox("run", ["--name", "c", "sh", "-c", "echo box >p/q/third"]).run().ok();
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!(on_host("cat p/q/file; ls p/q"), "old\nfile\nother\n");
+    assert_eq!(on_host("stat -c %y p"), other);
+    assert!(on_host("stat -c %y p/q") >= wanted);
+    // What another box has seen in the meantime is no change of its own.
+    place.sandbox("diff", ["c"]).run().ok().stdout(&format!("A {}  4 B\n1 added", place.path("p/q/third")));
+    // Where nobody else wrote, the time comes back.
+    on_host("touch -d @2000 p/q");
+    place.sandbox("commit", ["c"]).run().ok();
+    place.sandbox("undo", ["c"]).run().ok();
+    assert_eq!(on_host("stat -c %Y p/q").trim(), "2000");
+}

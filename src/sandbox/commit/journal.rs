@@ -10,6 +10,7 @@
 //! | `applying` | all backups are made; the host is being changed |
 //! | `applied` | the host has all of it; the layers are being put away |
 //! | `done` | it is finished, and can be undone |
+//! | `taken.json` | an undo is going to leave the times of these folders alone |
 //! | `reverting` | it is being taken back |
 //! | `reverted` | the host is as before; the layers are being brought back |
 //!
@@ -49,6 +50,7 @@ const NEXT: &str = "commit.next";
 const OLD: &str = "commit.old";
 const JOURNAL: &str = "commit/journal.json";
 const BACKUP: &str = "commit/backup";
+const TAKEN: &str = "commit/taken.json";
 
 /// How far a commit came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -137,6 +139,26 @@ pub(super) struct Folder {
     pub(super) before: Option<Attributes>,
     /// In the box; absent where it has none of its own.
     pub(super) after: Option<Attributes>,
+    /// Whether a step writes right into it, which gives it a time that nobody means.
+    #[serde(default)]
+    pub(super) written: bool,
+}
+
+/// Notes which folders an undo is to leave as they are, by their place in [`Journal::folders`]: others have written to them
+/// since the commit. Comes before the host is changed.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn note_taken(held: &Box, taken: &[usize]) -> Result<()> {
+    held.write_file(TAKEN, &taken)
+}
+
+/// Those that were noted.
+///
+/// # Errors
+/// Where the file is broken.
+pub(super) fn taken(held: &Box) -> Result<Vec<usize>> {
+    Ok(held.read_file(TAKEN)?.unwrap_or_default())
 }
 
 /// How far the last commit of a box came; `None`: there is none.

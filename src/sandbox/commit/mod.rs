@@ -293,10 +293,14 @@ fn revert(held: &mut Box) -> Result<Outcome> {
         mark(held, Stage::Reverted)?;
     }
     if stage(held)? < Some(Stage::Reverted) {
-        mark(held, Stage::Reverting)?;
         let roots = base::roots(held)?;
         let site = site(held, &journal, &roots)?;
-        site.revert()?;
+        // As long as nothing but others' writing can have changed it.
+        if stage(held)? == Some(Stage::Done) {
+            journal::note_taken(held, &site.taken()?)?;
+        }
+        mark(held, Stage::Reverting)?;
+        site.revert(&journal::taken(held)?)?;
         site.write_out()?;
         mark(held, Stage::Reverted)?;
     }

@@ -1,6 +1,7 @@
 //! From changes to steps: what a commit does to the host, in which order.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -69,11 +70,7 @@ pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole:
             }
         }
         // A folder that was made anew is no change by itself, but the one around it was modified by that.
-        for around in path.ancestors().skip(1) {
-            if !folders.touch(change.layer, around)? {
-                break;
-            }
-        }
+        folders.around(change.layer, path)?;
     }
     // The deepest first: a folder is empty when its turn comes.
     removals.sort_by(|one, other| (other.layer, &other.path).cmp(&(one.layer, &one.path)));
@@ -88,7 +85,9 @@ pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole:
         check_owner(step, roots.of(step.layer)?)?;
     }
     let folders = folders.all.into_iter().rev();
-    let folders = folders.map(|((layer, path), (before, after))| Folder { layer, path, before, after }).collect();
+    let folders =
+        folders.map(|((layer, path), Times { before, after, written })| Folder { layer, path, before, after, written });
+    let folders = folders.collect();
     let next = format!(".myrt-commit-{}", BoxName::made_up()?);
     Ok(Journal { whole, next, paths: changes.len(), steps: removals, folders })
 }
@@ -147,7 +146,11 @@ fn removed(layer: usize, root: &Root, path: &Path, steps: &mut Vec<Step>, folder
 }
 
 /// Attributes of a folder before and after.
-type Times = (Option<Attributes>, Option<Attributes>);
+struct Times {
+    before: Option<Attributes>,
+    after: Option<Attributes>,
+    written: bool,
+}
 
 /// Folders that steps write to: afterwards they have the times that they have in the box, or on the host where these are
 /// later.
@@ -157,19 +160,39 @@ struct Folders<'a> {
 }
 
 impl Folders<'_> {
-    /// Gives whether it is new here. Where it is not, those around it are not either.
-    fn touch(&mut self, layer: usize, path: &Path) -> Result<bool> {
-        let key = (layer, path.to_owned());
-        if self.all.contains_key(&key) {
-            return Ok(false);
+    /// One that a step writes to.
+    fn touch(&mut self, layer: usize, path: &Path) -> Result<()> {
+        self.look(layer, path)?.written = true;
+        Ok(())
+    }
+
+    /// The folders around a path: the first one is written to. Of the others the box may have a later time.
+    fn around(&mut self, layer: usize, path: &Path) -> Result<()> {
+        let mut around = path.ancestors().skip(1);
+        if let Some(first) = around.next() {
+            self.touch(layer, first)?;
         }
+        // Where one is known, those around it are as well.
+        for folder in around {
+            if self.all.contains_key(&(layer, folder.to_owned())) {
+                break;
+            }
+            self.look(layer, folder)?;
+        }
+        Ok(())
+    }
+
+    fn look(&mut self, layer: usize, path: &Path) -> Result<&mut Times> {
+        let entry = match self.all.entry((layer, path.to_owned())) {
+            Entry::Occupied(entry) => return Ok(entry.into_mut()),
+            Entry::Vacant(entry) => entry,
+        };
         let root = self.roots.of(layer)?;
         let before = folder(Some(&root.host), path, Side::Host)?;
         let own = folder(root.upper.as_ref(), path, Side::Layer(root.notes))?;
         let later = |own: &Attributes| before.as_ref().is_none_or(|before| own.modified > before.modified);
         let after = own.filter(later).or_else(|| before.clone());
-        self.all.insert(key, (before, after));
-        Ok(true)
+        Ok(entry.insert(Times { before, after, written: false }))
     }
 }
 

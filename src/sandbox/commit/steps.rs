@@ -86,7 +86,8 @@ impl Site<'_> {
         }
         for folder in &self.journal.folders {
             if let Some(times) = &folder.after {
-                self.give_times(folder, times)?;
+                // What others do in one that is not written to gives it a later time, which stays.
+                self.give_times(folder, times, |now| folder.written || now < times.modified)?;
             }
         }
         Ok(())
@@ -124,8 +125,23 @@ impl Site<'_> {
         }
     }
 
-    /// Takes all of it back.
-    pub(super) fn revert(&self) -> Result<()> {
+    /// The folders that others have written to since the commit, by their places in the journal.
+    pub(super) fn taken(&self) -> Result<Vec<usize>> {
+        let mut taken = Vec::new();
+        for (place, folder) in self.journal.folders.iter().enumerate() {
+            let there = Place::find(&self.roots.of(folder.layer)?.host, &folder.path)?;
+            let stat = there.map(|there| there.stat()).transpose()?.flatten();
+            let stat = stat.filter(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Directory);
+            let now = stat.map(|stat| (stat.st_mtime, stat.st_mtime_nsec as u32));
+            if now.is_some_and(|now| folder.after.as_ref().is_some_and(|after| after.modified != now)) {
+                taken.push(place);
+            }
+        }
+        Ok(taken)
+    }
+
+    /// Takes all of it back; `taken`: folders whose times are somebody else's by now.
+    pub(super) fn revert(&self, taken: &[usize]) -> Result<()> {
         // What is not in its place yet may be what has filled the disk.
         let mut last = None;
         for step in &self.journal.steps {
@@ -143,9 +159,10 @@ impl Site<'_> {
             self.revert_one(place, step, &mut back).context(|| format!("{:?}", self.shown(step)))?;
             self.note_folder(step)?;
         }
-        for folder in &self.journal.folders {
-            if let Some(times) = &folder.before {
-                self.give_times(folder, times)?;
+        for (place, folder) in self.journal.folders.iter().enumerate() {
+            if let Some(times) = folder.before.as_ref().filter(|_| !taken.contains(&place)) {
+                let given = folder.after.as_ref().map(|after| after.modified);
+                self.give_times(folder, times, |now| folder.written || Some(now) == given)?;
             }
         }
         Ok(())
@@ -211,10 +228,14 @@ impl Site<'_> {
         Ok(())
     }
 
-    fn give_times(&self, folder: &Folder, times: &Attributes) -> Result<()> {
+    /// Where `wanted` says so of the time that it has.
+    fn give_times(&self, folder: &Folder, times: &Attributes, wanted: impl Fn((i64, u32)) -> bool) -> Result<()> {
         let Some(place) = Place::find(&self.roots.of(folder.layer)?.host, &folder.path)? else { return Ok(()) };
         match place.stat()? {
-            Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => {
+            Some(stat)
+                if FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+                    && wanted((stat.st_mtime, stat.st_mtime_nsec as u32)) =>
+            {
                 match times.give_times(place.folder.as_fd(), &place.name) {
                     // Somebody else's, such as /tmp: an ordinary user may make files in it, not set its times.
                     Err(error) if error.errno() == Some(Errno::PERM) => Ok(()),
