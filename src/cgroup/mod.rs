@@ -131,13 +131,8 @@ impl Cgroup {
         Ok(refused)
     }
 
-    /// Sets the limits. cgroup.controllers names a controller an instant before its files are there: where a start beside
-    /// this one is just passing the controllers on, they are waited for.
     fn impose(&self, writes: &limits::Writes) -> Result<()> {
-        writes.apply(self.record.rootless).or_else(|_| {
-            self.record.v2().into_iter().for_each(make::wait_for_controllers);
-            writes.apply(self.record.rootless)
-        })
+        writes.apply(self.record.rootless, || self.record.v2().into_iter().for_each(make::wait_for_controllers))
     }
 
     /// Opens what a child enters by.
@@ -370,7 +365,7 @@ impl Cgroup {
             make::controllers(tree);
         }
         let before = writes.before();
-        let result = writes.apply(self.record.rootless).and_then(|()| match resources.devices.is_empty() {
+        let result = self.impose(&writes).and_then(|()| match resources.devices.is_empty() {
             true => Ok(()),
             false => {
                 let mut open = Self::open(&self.record);

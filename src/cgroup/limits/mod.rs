@@ -162,22 +162,34 @@ impl Writes {
 
     /// Writes them all. The kernel checks some values against each other (a limit against memory+swap, a quota against its
     /// period, a burst against its quota), and which has to come first depends on what is there; so what is refused
-    /// as invalid is tried once more after the others.
+    /// as invalid is tried once more after the others. So is what has no file, behind `wait`: cgroup.controllers names a
+    /// controller an instant before its files are there, and a start beside this one may just be passing it on.
     ///
     /// # Errors
     /// The first limit that cannot be had, with its field.
-    pub(super) fn apply(&self, rootless: bool) -> Result<()> {
+    pub(super) fn apply(&self, rootless: bool, wait: impl FnOnce()) -> Result<()> {
         let mut again = Vec::new();
+        let mut missing = false;
         for (write, folder) in &self.all {
             match self.one(write, folder.as_deref()) {
-                Err((_, Errno::INVAL)) => again.push((write, folder)),
+                Err((_, errno @ (Errno::INVAL | Errno::NOENT))) => {
+                    missing |=
+                        errno == Errno::NOENT && folder.as_deref().is_some_and(|folder| has(folder, &write.controller));
+                    again.push((write, folder));
+                }
                 Err((file, errno)) => return Err(explain(write, folder.as_deref(), file, errno, rootless)),
                 Ok(()) => {}
             }
         }
+        if missing {
+            wait();
+        }
         for (write, folder) in again {
-            self.one(write, folder.as_deref())
-                .map_err(|(file, errno)| explain(write, folder.as_deref(), file, errno, rootless))?;
+            match self.one(write, folder.as_deref()) {
+                Err((_, Errno::NOENT)) if write.lax => {}
+                Err((file, errno)) => return Err(explain(write, folder.as_deref(), file, errno, rootless)),
+                Ok(()) => {}
+            }
         }
         Ok(())
     }
@@ -200,7 +212,16 @@ impl Writes {
                 Err(errno) => return Err((Some(file), errno)),
             }
         }
-        if write.lax { Ok(()) } else { Err((missing, Errno::NOENT)) }
+        Err((missing, Errno::NOENT))
+    }
+}
+
+/// Whether a cgroup has a controller, by its own word.
+fn has(folder: &Path, controller: &str) -> bool {
+    match file::read_line(folder, "cgroup.controllers") {
+        Ok(words) => words.split(' ').any(|word| word == controller),
+        // A v1 hierarchy is there for its controllers.
+        Err(_) => file::exists(folder),
     }
 }
 
@@ -218,12 +239,7 @@ fn explain(write: &Write, folder: Option<&Path>, file: Option<&File>, errno: Err
         );
     };
     let path = folder.join(&*file.name);
-    let kernel_has = || match file::read_line(folder, "cgroup.controllers") {
-        Ok(words) => words.split(' ').any(|word| word == controller),
-        // A v1 hierarchy is there for its controllers.
-        Err(_) => file::exists(folder),
-    };
-    if errno == Errno::NOENT && kernel_has() {
+    if errno == Errno::NOENT && has(folder, controller) {
         let error = Error::new(format!("{field}: this kernel's {controller} controller has no {}", file.name));
         return if file.name.contains("memsw") || file.name.contains("swap") {
             error.hint("the kernel does not count swap: boot with swapaccount=1, or leave the field out")

@@ -145,9 +145,32 @@ fn a_field_without_effect_is_said() {
 fn a_missing_controller_is_named_and_no_limit_is_no_loss() {
     let error = |json: &str| {
         let resources: Resources = serde_json::from_str(json).unwrap();
-        writes(&resources, &record(&[])).unwrap().apply(false)
+        writes(&resources, &record(&[])).unwrap().apply(false, || {})
     };
     let text = error(r#"{"memory":{"limit":5}}"#).unwrap_err().to_string();
     assert!(text.contains("linux.resources.memory.limit") && text.contains("memory controller"), "{text}");
     error(r#"{"memory":{"limit":-1},"pids":{"limit":0},"cpu":{"shares":1024,"quota":-1}}"#).unwrap();
+}
+
+#[test]
+fn a_file_whose_controller_is_just_coming_is_waited_for() {
+    let mount = std::env::temp_dir().join(format!("myrt-limits-{}", std::process::id()));
+    let folder = mount.join("c1");
+    std::fs::create_dir_all(&folder).unwrap();
+    let tree = Tree { controllers: String::new(), mount: mount.clone(), path: "/c1".to_owned(), kept: 0 };
+    let record = Record { trees: vec![tree], ..Record::default() };
+    let resources: Resources =
+        serde_json::from_str(r#"{"memory":{"limit":5},"pids":{"limit":-1},"cpu":{"idle":1}}"#).unwrap();
+    let arrives = |name: &str| std::fs::write(folder.join(name), "").unwrap();
+    let wait = || ["memory.max", "pids.max", "cpu.idle"].into_iter().for_each(arrives);
+    let apply = |wait: &dyn Fn()| writes(&resources, &record).unwrap().apply(false, wait);
+
+    std::fs::write(folder.join("cgroup.controllers"), "cpu").unwrap();
+    let refused = apply(&|| {}).unwrap_err().to_string();
+    assert!(refused.contains("linux.resources.memory.limit"), "{refused}");
+    std::fs::write(folder.join("cgroup.controllers"), "cpu memory pids").unwrap();
+    apply(&wait).unwrap();
+    let text = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+    assert_eq!([text("memory.max"), text("pids.max"), text("cpu.idle")], ["5", "max", "1"]);
+    std::fs::remove_dir_all(&mount).unwrap();
 }
