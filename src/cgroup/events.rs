@@ -102,9 +102,21 @@ impl AsFd for OomEvents {
     }
 }
 
-/// How many processes were killed so far.
+/// How many processes were killed so far for want of memory; none where nothing counts them.
+pub(super) fn kills_of(record: &Record) -> u64 {
+    match (record.v1("memory"), record.v2()) {
+        (Some(tree), _) => count(&tree.folder(), "memory.oom_control"),
+        (None, Some(tree)) => kills(&tree.folder()),
+        (None, None) => 0,
+    }
+}
+
 fn kills(folder: &std::path::Path) -> u64 {
-    let text = file::read(folder, "memory.events").unwrap_or_default();
+    count(folder, "memory.events")
+}
+
+fn count(folder: &std::path::Path, name: &str) -> u64 {
+    let text = file::read(folder, name).unwrap_or_default();
     let count = text.lines().find_map(|line| line.strip_prefix("oom_kill "));
     count.and_then(|count| count.parse().ok()).unwrap_or(0)
 }

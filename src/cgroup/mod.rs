@@ -436,6 +436,11 @@ impl Cgroup {
         OomEvents::open(&self.record)
     }
 
+    /// How many processes the kernel has killed here for want of memory.
+    pub fn killed_for_memory(&self) -> u64 {
+        events::kills_of(&self.record)
+    }
+
     /// Removes the cgroups, see [`remove_record`].
     ///
     /// # Errors

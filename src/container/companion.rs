@@ -4,6 +4,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
 
+use crate::cgroup::Cgroup;
 use crate::error::Result;
 
 /// The caller's part in a run.
@@ -22,4 +23,7 @@ pub trait Companion: std::fmt::Debug {
 
     /// That has something to read, or has ended.
     fn attend(&self);
+
+    /// The program has ended, and its cgroup is still there.
+    fn ended(&self, cgroup: &Cgroup);
 }

@@ -113,6 +113,9 @@ pub fn run_plan(
     }
     let relay = launch.take_console().map(Relay::new).transpose()?;
     let code = wait::until_exit(launch.child(), relay, notify, run.companion)?;
+    if let Some(companion) = run.companion {
+        companion.ended(launch.cgroup());
+    }
     launch.end(run.keep)?;
     Ok(code)
 }

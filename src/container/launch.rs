@@ -293,6 +293,11 @@ impl<'a> Launch<'a> {
         &self.made.folder
     }
 
+    /// The container's cgroup.
+    pub fn cgroup(&self) -> &Cgroup {
+        &self.cgroup
+    }
+
     /// The container's process.
     pub fn child(&self) -> &Child {
         &self.child

@@ -1,5 +1,6 @@
 //! A box's own part in its run.
 
+use std::cell::Cell;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::process::Pid;
@@ -7,6 +8,7 @@ use rustix::process::Pid;
 use super::network::{self, Prepared};
 use super::store::Box;
 use super::watch::Watch;
+use crate::cgroup::Cgroup;
 use crate::container;
 use crate::error::Result;
 
@@ -19,6 +21,8 @@ pub(super) struct Companion<'a> {
     pub(super) connection: &'a Prepared,
     /// Who notes what is denied.
     pub(super) watch: &'a Watch,
+    /// How many of its processes the kernel has killed for want of memory.
+    pub(super) killed_for_memory: Cell<u64>,
 }
 
 impl container::Companion for Companion<'_> {
@@ -36,5 +40,9 @@ impl container::Companion for Companion<'_> {
 
     fn attend(&self) {
         self.watch.attend();
+    }
+
+    fn ended(&self, cgroup: &Cgroup) {
+        self.killed_for_memory.set(cgroup.killed_for_memory());
     }
 }

@@ -96,6 +96,13 @@ impl Limits {
         Ok(driver)
     }
 
+    /// A sentence about what the limit of memory has done, where it has done anything.
+    pub(super) fn tell(&self, killed: u64) -> Option<String> {
+        let limit = self.memory.filter(|_| killed > 0)?;
+        let processes = if killed == 1 { "a process".to_owned() } else { format!("{killed} processes") };
+        Some(format!("the {limit} bytes of --memory were used up: the kernel has killed {processes} of the program"))
+    }
+
     /// Says which flag could not be had, and for want of what.
     pub(super) fn explain(&self, error: Error) -> Error {
         if *self == Self::default() {

@@ -14,6 +14,9 @@ pub struct Report {
     pub network: String,
     /// What is not as it was asked, or could not be kept apart, each a sentence.
     pub notes: Vec<String>,
+    /// How many of its processes the kernel killed since `--memory` was used up.
+    #[serde(default)]
+    pub killed_for_memory: u64,
     /// Paths that were the host's own, as asked.
     pub written_through: Vec<String>,
     /// Sockets of the host that it could connect to, as asked.

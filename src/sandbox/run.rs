@@ -1,5 +1,6 @@
 //! The story of a run: from the host's mounts to the program's exit code.
 
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
@@ -126,7 +127,7 @@ fn in_box(
     plan.seccomp = filter;
     let driver = request.limits.impose(&mut plan, held.name().as_str(), &*held, request.driver)?;
     let options = CreateOptions { driver, ..CreateOptions::default() };
-    let companion = Companion { held, connection: &connection, watch: &watch };
+    let companion = Companion { held, connection: &connection, watch: &watch, killed_for_memory: Cell::new(0) };
     let run = RunOptions { companion: Some(&companion), ..RunOptions::default() };
     let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
     // The box may be removed from here on.
@@ -137,7 +138,9 @@ fn in_box(
     let mut report = Report::new(connection.had(request.network), &rules.write_through, sockets);
     (report.denied, report.denied_more) = watch.seen();
     report.watched = watch.watches();
+    report.killed_for_memory = companion.killed_for_memory.get();
     report.notes = log::release();
+    report.notes.extend(request.limits.tell(report.killed_for_memory));
     if let Some(run) = held.record.runs.last_mut() {
         run.report = Some(report.clone());
         run.ended = Some(crate::time::now());

@@ -25,9 +25,21 @@ fn memory_ends_at_its_limit() {
     let place = Place::new();
     let program = "data = bytearray(200 << 20); print(len(data))";
     run(&place, &["--memory", "512m"], &["/usr/bin/python3", "-c", program]).ok().stdout("209715200");
-    run(&place, &["--memory", "64m"], &["/usr/bin/python3", "-c", program]).code(137).stdout("");
-    // The box goes on.
+    let killed = run(&place, &["--memory", "64m"], &["/usr/bin/python3", "-c", program]);
+    let sentence = "the 67108864 bytes of --memory were used up: the kernel has killed a process of the program";
+    killed.code(137).stdout("").err_has(sentence);
+    // One that is no end of the program is told as well.
+    let script = ["sh", "-c", "/usr/bin/python3 -c \"$0\"; echo $?", program];
+    run(&place, &["--memory", "64m"], &script).ok().stdout("137").err_has(sentence);
+    // The box goes on, and whatever else kills a program is not told as that.
     run(&place, &["--memory", "64m"], &["echo", "here"]).ok().stdout("here");
+    let killed = run(&place, &["--memory", "64m"], &["sh", "-c", "kill -KILL $$"]);
+    assert_eq!(killed.code(137).err(), "");
+    let list = place.sandbox("list", ["--format", "json"]).run().json();
+    let reports = list[0]["runs"].as_array().unwrap().iter().map(|run| &run["report"]);
+    let counts: Vec<_> = reports.clone().map(|report| report["killed_for_memory"].as_u64().unwrap()).collect();
+    assert_eq!(counts, [0, 1, 1, 0, 0]);
+    assert_eq!(reports.map(|report| report["notes"].as_array().unwrap().len()).collect::<Vec<_>>(), [0, 1, 1, 0, 0]);
 }
 
 #[test]

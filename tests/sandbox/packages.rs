@@ -58,6 +58,24 @@ fn apt_installs() {
 }
 
 #[test]
+fn apt_installs_from_a_repository_that_the_box_alone_knows() {
+    let place = Place::new();
+    make_package(&place);
+    // Packages, as dpkg-scanpackages writes it, and the one line of sources, both made inside.
+    let script = "
+        mkdir -p repository lists/partial cache/archives/partial; mv probe.deb repository/
+        cd repository; { dpkg-deb -f probe.deb; echo Filename: ./probe.deb; echo Size: $(stat -c %s probe.deb)
+                         echo SHA256: $(sha256sum probe.deb | cut -d' ' -f1); echo; } >Packages; cd ..
+        echo \"deb [trusted=yes] file://$PWD/repository ./\" >only.list
+        apt() { apt-get -o Dir::Etc::sourcelist=$PWD/only.list -o Dir::Etc::sourceparts=- -o Dir::State::lists=$PWD/lists \\
+                        -o Dir::Cache=$PWD/cache -o APT::Sandbox::User=root \"$@\"; }
+        apt update; apt install -y myrt-probe";
+    place.script(script).env("DEBIAN_FRONTEND", "noninteractive").run().ok();
+    check_installed(&place);
+    assert!(!place.host().join("repository").exists());
+}
+
+#[test]
 fn useradd_adds_a_user_who_can_be_become() {
     let place = Place::new();
     place
@@ -101,5 +119,26 @@ with zipfile.ZipFile('myrt_probe-1-py3-none-any.whl', 'w') as wheel:
         .run()
         .ok();
     place.script("/usr/bin/python3 -c 'import myrt_probe; print(myrt_probe.word)'").run().ok().stdout("probe");
+    TestCommand::new(["/usr/bin/python3", "-c", "import myrt_probe"]).run().fails();
+}
+
+#[test]
+fn pip_builds_and_installs() {
+    let place = Place::new();
+    // A source distribution, which setuptools of the host builds.
+    let make = "import io, tarfile
+with tarfile.open('myrt_probe-1.tar.gz', 'w:gz') as archive:
+    def add(name, text):
+        entry = tarfile.TarInfo('myrt_probe-1/' + name); entry.size = len(text)
+        archive.addfile(entry, io.BytesIO(text.encode()))
+    add('setup.py', 'from setuptools import setup\\nsetup(name=\"myrt_probe\", version=\"1\", py_modules=[\"myrt_probe\"])\\n')
+    add('myrt_probe.py', 'word = \"built\"\\n')
+    add('PKG-INFO', 'Metadata-Version: 2.1\\nName: myrt_probe\\nVersion: 1\\n')
+";
+    TestCommand::new(["/usr/bin/python3", "-c", make]).cwd(place.host()).run().ok();
+    let pip = "/usr/bin/python3 -m pip install --break-system-packages --no-index --no-build-isolation --root-user-action=ignore ./*.tar.gz";
+    place.script(pip).run().ok();
+    place.script("/usr/bin/python3 -c 'import myrt_probe; print(myrt_probe.word)'").run().ok().stdout("built");
+    place.script("/usr/bin/python3 -m pip uninstall -y --break-system-packages myrt_probe; ! /usr/bin/python3 -c 'import myrt_probe' 2>/dev/null").run().ok();
     TestCommand::new(["/usr/bin/python3", "-c", "import myrt_probe"]).run().fails();
 }

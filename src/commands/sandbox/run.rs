@@ -94,8 +94,8 @@ default system calls are all but those that no installer needs and attackers do:
 kernel modules, keys, BPF, io_uring.
 
 At the end a few lines on stderr say what the program tried in vain (mounts, kernel modules, clocks,
-namespaces, device nodes) and what is not kept apart; `sandbox list --format json` has all of it.
---report FILE writes it to a file, and notes connections to sockets of the host as well, each of
+namespaces, device nodes), what is not kept apart and whether --memory killed any of it; `sandbox list
+--format json` has all of it. --report FILE writes it to a file, and notes connections to sockets of the host as well, each of
 which takes some microseconds longer then. A write that the file system refuses is not among it.
 
 A profile is a TOML file whose keys are these flags, but for --name, --profile and --store: `hide`
