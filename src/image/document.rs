@@ -91,10 +91,11 @@ fn read(content: &[u8], descriptor: &Descriptor) -> Result<Document> {
     if says_index != is_index && !said.is_empty() {
         bail!("{}: it is not what its media type says, {said}", descriptor.digest);
     }
+    // From the text once more: the value has forgotten keys that stand there twice, of which readers differ in what they take.
     if is_index {
-        return serde_json::from_value(value).map(Document::Index).map_err(broken);
+        return serde_json::from_slice(content).map(Document::Index).map_err(broken);
     }
-    serde_json::from_value(value).map(Document::Manifest).map_err(broken)
+    serde_json::from_slice(content).map(Document::Manifest).map_err(broken)
 }
 
 fn image(digest: Digest, manifest: &Manifest, config: &[u8], platform: &Platform) -> Result<Image> {
@@ -236,6 +237,17 @@ mod tests {
         foreign["architecture"] = "arm64".into();
         let document = manifest(&mut blobs, &foreign, LAYER);
         refused(&mut blobs, MANIFEST, &document, "for linux/arm64");
+    }
+
+    #[test]
+    fn a_key_that_stands_there_twice_is_refused() {
+        let mut blobs = Blobs::default();
+        let honest = manifest(&mut blobs, &config(), LAYER).to_string();
+        let twice = honest.replacen('{', r#"{"layers":[],"#, 1).into_bytes();
+        let digest = Digest::of(&twice);
+        blobs.0.push((digest.clone(), twice));
+        let error = blobs.image(&json!({ "mediaType": MANIFEST, "digest": digest, "size": 1 })).unwrap_err();
+        assert!(error.to_string().contains("duplicate field"), "{error}");
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn unharmed(victim: &str) {
 
 /// Unpacks these layers, which must be refused for this reason.
 #[track_caller]
-fn refused(name: &str, why: &str, layers: impl FnOnce(&str) -> Vec<Tar>) {
+pub fn refused(name: &str, why: &str, layers: impl FnOnce(&str) -> Vec<Tar>) {
     let place = Place::new(name);
     let victim = victim(&place);
     Layout::of(&place, &layers(&victim));

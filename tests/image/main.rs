@@ -7,6 +7,8 @@
 //! | `attributes.rs` | what nobody inherits; access control lists; attributes that the kernel reads |
 //! | `whiteouts.rs` | what upper layers hide, in any order, and hard links across layers |
 //! | `hostile.rs` | layers that want to write, link or delete outside; bombs; blobs and documents that lie |
+//! | `overlays.rs` | layers in the store that mean something to overlayfs, or are too many |
+//! | `edges.rs` | sizes, maps, times, ends and windows that no honest archive has |
 //! | `sources.rs` | the forms of a source, tags, platforms |
 //! | `registry/` | images in a registry: a real one, and one that cuts, redirects and lies |
 //! | `folders.rs` | `dir:` with a plain root filesystem |
@@ -24,10 +26,12 @@
 mod attributes;
 mod compare;
 mod durable;
+mod edges;
 mod folders;
 mod hostile;
 mod make;
 mod merged;
+mod overlays;
 mod registry;
 mod rootless;
 mod run;
