@@ -1,28 +1,31 @@
 #!/usr/bin/env bash
 # What a sandbox costs: its start, a build inside, a diff and a commit. scripts/bench.sh sandbox calls it.
 #
-#   scripts/bench.sh sandbox [--rounds N] [--files N] [--case start|build|changes] [--myrt FILE]
+#   scripts/bench.sh sandbox [--rounds N] [--files N] [--case start|build|changes|move] [--on DIR] [--myrt FILE]
 #
-#   --rounds N       of each case (default 40 for starts; builds and commits: a tenth, at least 3)
+#   --rounds N       of each case (default 40 for starts; builds: a tenth, changes: a fifth, at least 3)
 #   --files N        changed files (default 10000)
 #   --case NAME      this one alone
+#   --on DIR         have files and boxes in a folder made there, on a disk, instead of on a tmpfs
 #   --myrt FILE      measure this binary, with myrt-sandbox beside it, instead of building one
 #
 # start: whole processes, interleaved, ratios to the first: the bare system calls of the same mounts (sandbox_floor.c);
 # bubblewrap with a plain bind of /; a shell script of unshare and mount -t overlay; myrt. build: 500 generated C files
 # compiled by make inside, beside outside. changes: diff of files of 1000 bytes, half of them new and half replaced, and
-# commit beside cp -a of the same files. The state of all of them is on a tmpfs.
+# commit beside cp -a of the same files, without and with a sync -f that makes it as safe from a power cut. move: diff of a
+# folder that was moved with that many files in it. All of it takes some two minutes on two CPUs.
 . "$(dirname "$0")/../lib.sh"
 
-rounds=40 files=10000 only='*' myrt=''
+rounds=40 files=10000 only='*' on='' myrt=''
 while [ $# -gt 0 ]; do
     case $1 in
-    --rounds | --files | --case | --myrt) [ $# -gt 1 ] || die "$1 needs a value" ;;&
+    --rounds | --files | --case | --on | --myrt) [ $# -gt 1 ] || die "$1 needs a value" ;;&
     --rounds) rounds=$2; shift ;;
     --files) files=$2; shift ;;
     --case) only=$2; shift ;;
+    --on) on=$(realpath -e "$2"); shift ;;
     --myrt) myrt=$(realpath -e "$2"); shift ;;
-    -h | --help) sed -n '2,14s/^# \{0,1\}//p' "$0"; exit ;;
+    -h | --help) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit ;;
     *) die "unknown argument $1" ;;
     esac
     shift
@@ -35,13 +38,14 @@ if [ -z "${MYRT_BENCH_INSIDE:-}" ]; then
     as_builder mkdir -p "$out"
     for tool in sandbox_floor pairs; do as_builder gcc -O2 -Wall -Wextra -static -o "$out/$tool" "$root/scripts/bench/$tool.c"; done
     as_root env MYRT_BENCH_INSIDE=1 unshare --mount --propagation private \
-        "$BASH" "$0" --rounds "$rounds" --files "$files" --case "$only" --myrt "$myrt"
+        "$BASH" "$0" --rounds "$rounds" --files "$files" --case "$only" --myrt "$myrt" ${on:+--on "$on"}
     exit
 fi
 
-work=$(mktemp -d /tmp/myrt-bench.XXXXXX)
-trap 'cd /; umount -l "$work" 2>/dev/null || true; rmdir "$work"' EXIT
-mount -t tmpfs -o mode=700 tmpfs "$work"
+work=$(mktemp -d "${on:-/tmp}/myrt-bench.XXXXXX")
+trap 'cd /; [ -n "$on" ] || umount -l "$work" 2>/dev/null || true; rm -rf --one-file-system "$work"' EXIT
+trap 'exit 130' INT TERM
+[ -n "$on" ] || mount -t tmpfs -o mode=700 tmpfs "$work"
 # One hierarchy to mount for all.
 if [ "$(stat -f -c %T /sys/fs/cgroup)" != cgroup2fs ]; then mount -t cgroup2 cgroup2 /sys/fs/cgroup; fi
 exec </dev/null
@@ -50,10 +54,12 @@ mkdir "$bin"
 cp --reflink=never "$myrt" "$(dirname "$myrt")/myrt-sandbox" "$bin/"
 sandbox() { local verb=$1; shift; "$bin/myrt" sandbox "$verb" --store "$work/store" "$@"; }
 say "load $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) CPUs, $(uname -r)"
-wanted() { [[ $1 == $only ]]; } # shellcheck disable=SC2053 # a pattern is meant
+# shellcheck disable=SC2053 # a pattern is meant
+wanted() { [[ $1 == $only ]]; }
 
-# The writable mounts that can be seen are overlays in all of them: here / and the tmpfs of the benchmark.
+# What the box has a layer for, the floor has as well: /, the tmpfs of the benchmark, and what else the host has mounted.
 start_case() {
+    local overlays
     mkdir -p "$work/layers" "$work/script/upper" "$work/script/work" "$work/script/root"
     cat >"$work/by-script" <<'SCRIPT'
 #!/bin/sh
@@ -63,13 +69,17 @@ exec unshare --mount --pid --fork --ipc --uts --net --kill-child sh -ec '
     exec chroot '"$1"'/root /bin/true'
 SCRIPT
     chmod +x "$work/by-script"
-    sandbox run --name start /bin/true
+    sandbox run --quiet --name start /bin/true
+    mapfile -t overlays < <(python3 -c '
+import json, sys
+print(*sorted(layer["path"] for layer in json.load(open(sys.argv[1]))["layers"]), sep="\n")' "$work/store/start/box.json")
+    say "overlays of ${overlays[*]}"
     say "case, contender, min µs, median µs, ratio, peak KiB"
     "$out/pairs" -n "$rounds" -c start \
-        floor "$out/sandbox_floor" "$work/layers" / "$work" -- /bin/true -- \
+        floor "$out/sandbox_floor" "$work/layers" "${overlays[@]}" : /bin/true -- \
         bwrap "$(command -v bwrap)" --unshare-all --bind / / --dev /dev --proc /proc /bin/true -- \
         script "$work/by-script" "$work/script" -- \
-        myrt "$bin/myrt" sandbox run --store "$work/store" --name start /bin/true
+        myrt "$bin/myrt" sandbox run --quiet --store "$work/store" --name start /bin/true
 }
 
 # milliseconds COMMAND…: how long it took.
@@ -81,22 +91,24 @@ milliseconds() {
     echo $(((end - begin) / 1000000))
 }
 
-# compare NAME WHAT OTHER FILE: medians of two columns and of their ratios.
+# compare NAME WHAT OTHER FILE: minima and medians of two columns, and the median of their ratios.
 compare() {
     python3 - "$@" <<'PYTHON'
 import statistics, sys
 name, what, other, file = sys.argv[1:]
 pairs = [tuple(map(float, line.split())) for line in open(file)]
-a, b = (statistics.median(column) for column in zip(*pairs))
-ratio = statistics.median(x / y for x, y in pairs)
-print(f"{name:10} {what} {a:.0f} ms, {other} {b:.0f} ms, ratio {ratio:.2f}")
+a, b = zip(*pairs)
+middle, least = statistics.median, min
+ratio = middle(x / y for x, y in pairs)
+print(f"{name:8} {what:22} {least(a):6.0f} {middle(a):6.0f} ms   {other:32} {least(b):6.0f} {middle(b):6.0f} ms   ratio {ratio:.2f}")
 PYTHON
 }
 
-few() { echo $((rounds / 10 > 3 ? rounds / 10 : 3)); }
+# share PART: so many of the rounds, three at least.
+share() { echo $((rounds / $1 > 3 ? rounds / $1 : 3)); }
 
 build_case() {
-    local i tree=$work/tree
+    local i inside outside tree=$work/tree
     mkdir "$tree"
     python3 - "$tree" <<'PYTHON'
 import sys
@@ -109,32 +121,60 @@ with open(f"{sys.argv[1]}/Makefile", "w") as file:
     file.write("objects = $(patsubst %.c,%.o,$(wildcard *.c))\nlib.a: $(objects)\n\tar rc $@ $^\n")
 PYTHON
     local build=(make --silent -C "$tree" -j "$(nproc)")
-    for ((i = 0; i < $(few); i++)); do
-        echo "$(milliseconds sandbox run --name "build$i" "${build[@]}") $(milliseconds "${build[@]}")" >>"$work/builds"
+    # The first one of all reads compiler and headers from the disk.
+    "${build[@]}" >/dev/null
+    for ((i = 0; i < $(share 10); i++)); do
         find "$tree" -name '*.[oa]' -delete
-        sandbox discard "build$i"
+        # Neither is always the first.
+        if [ $((i % 2)) = 0 ]; then inside=$(milliseconds sandbox run --quiet --name build "${build[@]}"); fi
+        outside=$(milliseconds "${build[@]}")
+        find "$tree" -name '*.[oa]' -delete
+        if [ $((i % 2)) = 1 ]; then inside=$(milliseconds sandbox run --quiet --name build "${build[@]}"); fi
+        echo "$inside $outside" >>"$work/builds"
+        sandbox discard build
     done
     compare build inside outside "$work/builds"
 }
 
+# copied COMMAND…: milliseconds of cp -a of the host's files, with what comes after it.
+copied() { rm -rf "$work/copy"; mkdir "$work/copy"; milliseconds sh -ec "cp -a '$host' '$work/copy'; $1"; }
+
 changes_case() {
-    local i host=$work/host diff commit copy
-    for ((i = 0; i < $(few); i++)); do
-        rm -rf "$host" "$work/copy"
-        mkdir "$host" "$work/copy"
+    local i host=$work/host commit
+    for ((i = 0; i < $(share 5); i++)); do
+        rm -rf "$host"
+        mkdir "$host"
         make_files "$host" 1 old
         cd "$host"
-        sandbox run --name changes python3 -c "$PROGRAM" . 0 new
-        diff=$(milliseconds sandbox diff changes)
+        sandbox run --quiet --name changes python3 -c "$PROGRAM" . 0 new
+        echo "$(milliseconds sandbox diff changes) 1000" >>"$work/diffs"
+        # What was written before is not the commit's to wait for.
+        sync -f "$work"
         commit=$(milliseconds sandbox commit changes)
         cd /
-        copy=$(milliseconds cp -a "$host" "$work/copy")
-        echo "$diff 1000" >>"$work/diffs"
-        echo "$commit $copy" >>"$work/commits"
+        echo "$commit $(copied :)" >>"$work/commits"
+        sync -f "$work"
+        echo "$commit $(copied "sync -f '$work'")" >>"$work/synced"
         sandbox discard changes
     done
     compare diff "of $files files" "the second that it may take" "$work/diffs"
     compare commit "of $files files" "cp -a" "$work/commits"
+    compare commit "of $files files" "cp -a, sync -f" "$work/synced"
+}
+
+move_case() {
+    local i host=$work/host
+    for ((i = 0; i < $(share 10); i++)); do
+        rm -rf "$host"
+        mkdir -p "$host/old"
+        make_files "$host/old" 0 old
+        cd "$host"
+        sandbox run --quiet --name move mv old new
+        echo "$(milliseconds sandbox diff move) 1000" >>"$work/moves"
+        cd /
+        sandbox discard move
+    done
+    compare move "diff of $files files" "the second that it may take" "$work/moves"
 }
 
 PROGRAM="
@@ -151,4 +191,5 @@ make_files() { python3 -c "$PROGRAM" "$@"; }
 if wanted start; then start_case; fi
 if wanted build; then build_case; fi
 if wanted changes; then changes_case; fi
+if wanted move; then move_case; fi
 say "load $(cut -d' ' -f1-3 /proc/loadavg)"

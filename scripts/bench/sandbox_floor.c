@@ -1,6 +1,6 @@
 // The floor of a sandbox's start: the bare system calls of the mounts that `myrt sandbox run` makes, and nothing else.
 //
-//   sandbox_floor LAYERS OVERLAY… -- PROGRAM [ARG…]
+//   sandbox_floor LAYERS OVERLAY… : PROGRAM [ARG…]
 //
 // LAYERS is a folder on a tmpfs; each OVERLAY, of which the first is /, is a mount of the host's that is seen writable.
 //
@@ -136,10 +136,10 @@ static int wait_for(pid_t pid) {
 int main(int argc, char **argv) {
     char **paths = argv + 2, **program = argv + 2;
     int overlays[64], count = 0, gate[2];
-    while (program < argv + argc && strcmp(*program, "--")) program++;
+    while (program < argv + argc && strcmp(*program, ":")) program++;
     count = program - paths;
     if (argc < 5 || count < 1 || count > 64 || ++program >= argv + argc) {
-        fputs("usage: sandbox_floor LAYERS OVERLAY… -- PROGRAM [ARG…]\n", stderr);
+        fputs("usage: sandbox_floor LAYERS OVERLAY… : PROGRAM [ARG…]\n", stderr);
         return 2;
     }
     for (int i = 0; i < count; i++) overlays[i] = overlay(argv[1], i, paths[i]);

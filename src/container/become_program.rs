@@ -181,7 +181,8 @@ impl<'a> Door<'a> {
     pub fn pass(&self, opener: &Wire) -> Result<Infallible> {
         let step = trace::step("seccomp");
         if let Some(filter) = self.dress.filter {
-            let announcement = filter.uses_notify().then(|| Announcement::prepare(opener)).transpose()?;
+            let announcement =
+                filter.uses_notify().then(|| Announcement::prepare(opener, filter.allows_futex())).transpose()?;
             let listener = filter.install()?;
             if let (Some(announcement), Some(listener)) = (announcement, listener) {
                 announcement.hand_over(listener.as_raw_fd())?;

@@ -1,15 +1,16 @@
 //! From the gate to the program: whoever opens the gate hears how the exec went, and fetches the seccomp listener.
 //!
 //! The listener is born in the container's process by the very last call before its exec, when the filter may forbid it
-//! every other call. So it cannot send the descriptor: it writes its number into memory that both sides see and spins
-//! there without a system call; the opener takes the descriptor out of it with pidfd_getfd(2) and says so in the same
-//! memory.
+//! every other call. So it cannot send the descriptor: it writes its number into memory that both sides see and waits
+//! there; the opener takes the descriptor out of it with pidfd_getfd(2) and says so in the same memory. Where the filter
+//! leaves futex(2) alone, both sides sleep meanwhile; otherwise the process spins, without a system call.
 
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags};
+use rustix::thread::futex;
 use rustix::time::Timespec;
 
 use super::companion::Companion;
@@ -23,8 +24,12 @@ use crate::sys::shared::Shared;
 /// How long either side waits for the other: a runtime that is killed here must not leave a spinning process.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The two cells: the listener's number plus one, and 1 once it has been fetched.
-const CELLS: usize = 2;
+/// The cells: the listener's number plus one; 1 once it has been fetched; 1 where the process uses futex(2) for both.
+const CELLS: usize = 3;
+
+/// How long the opener sleeps at once: where nobody wakes it, and otherwise, since the process may die.
+const BRIEF: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000 };
+const LONG: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
 
 /// Who takes the listener.
 pub struct Taker<'a> {
@@ -65,19 +70,22 @@ pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, taker: &Taker<'_>) -> Result<()> 
 /// Outside: takes the listener out of the process and sends it to who listens at linux.seccomp.listenerPath, or gives it to
 /// the companion.
 fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, taker: &Taker<'_>) -> Result<()> {
-    let cells = Shared::<AtomicI32>::of_file(memory, CELLS).context(|| "map the memory shared with the container")?;
-    let [number, fetched] = cells.get() else { return Err(Error::new("the shared memory has the wrong size")) };
+    let cells = Shared::<AtomicU32>::of_file(memory, CELLS).context(|| "map the memory shared with the container")?;
+    let [number, fetched, sleeps] = cells.get() else { return Err(Error::new("the shared memory has the wrong size")) };
     let end = Instant::now() + PATIENCE;
     while number.load(Ordering::Acquire) == 0 {
-        let brief = Timespec { tv_sec: 0, tv_nsec: 20_000 };
-        let gone = rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&brief)).unwrap_or(0) > 0;
-        if gone || Instant::now() > end {
+        let brief = if sleeps.load(Ordering::Acquire) == 1 { LONG } else { BRIEF };
+        // Woken, late or changed meanwhile: the loop looks again.
+        let _ = futex::wait(number, futex::Flags::empty(), 0, Some(&brief));
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let gone = || rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&now)).unwrap_or(0) > 0;
+        if number.load(Ordering::Acquire) == 0 && (gone() || Instant::now() > end) {
             // Its own error, if it has one, is still to come.
             return Ok(());
         }
     }
     let number = number.load(Ordering::Acquire) - 1;
-    let listener = rustix::process::pidfd_getfd(pidfd, number, rustix::process::PidfdGetfdFlags::empty());
+    let listener = rustix::process::pidfd_getfd(pidfd, number as i32, rustix::process::PidfdGetfdFlags::empty());
     let listener = listener.context(|| "fetch the seccomp listener (pidfd_getfd)")?;
     let agent = taker.seccomp.and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp)));
     if let Some((path, seccomp)) = agent {
@@ -87,39 +95,56 @@ fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, taker: &Taker<'_>) -> Resul
         companion.listen(listener);
     }
     fetched.store(1, Ordering::Release);
+    // Nobody sleeps there where the filter forbids it.
+    let _ = futex::wake(fetched, futex::Flags::empty(), 1);
     Ok(())
 }
 
 /// Inside: the cells, before the filter is installed.
 #[derive(Debug)]
-pub struct Announcement(Shared<AtomicI32>);
+pub struct Announcement {
+    cells: Shared<AtomicU32>,
+    sleeps: bool,
+}
 
 impl Announcement {
-    /// Makes the cells and sends them to the opener.
+    /// Makes the cells and sends them to the opener. `sleeps`: whether the filter will allow futex(2).
     ///
     /// # Errors
     /// Where memory or wire fails.
-    pub fn prepare(wire: &Wire) -> Result<Self> {
+    pub fn prepare(wire: &Wire, sleeps: bool) -> Result<Self> {
         let (cells, file) =
-            Shared::with_file("myrt-notify", CELLS).context(|| "make memory to share with the runtime")?;
+            Shared::<AtomicU32>::with_file("myrt-notify", CELLS).context(|| "make memory to share with the runtime")?;
+        if let [_, _, cell] = cells.get() {
+            cell.store(u32::from(sleeps), Ordering::Release);
+        }
         wire.send(&Message::Notify(file))?;
-        Ok(Self(cells))
+        Ok(Self { cells, sleeps })
     }
 
-    /// Announces the listener and waits until it has been fetched. Makes no system call: the filter may forbid any. (The
-    /// clock is read in the vDSO.)
+    /// Announces the listener and waits until it has been fetched. Makes no system call but futex(2), and that only where
+    /// the filter allows it. (The clock is read in the vDSO.)
     ///
     /// # Errors
     /// Where nobody fetched it in time.
     pub fn hand_over(&self, listener: i32) -> Result<()> {
-        let [number, fetched] = self.0.get() else { return Err(Error::new("the shared memory has the wrong size")) };
-        number.store(listener + 1, Ordering::Release);
+        let [number, fetched, _] = self.cells.get() else {
+            return Err(Error::new("the shared memory has the wrong size"));
+        };
+        number.store(listener as u32 + 1, Ordering::Release);
+        if self.sleeps {
+            let _ = futex::wake(number, futex::Flags::empty(), 1);
+        }
         let end = Instant::now() + PATIENCE;
         while fetched.load(Ordering::Acquire) == 0 {
             if Instant::now() > end {
                 return Err(Error::new("linux.seccomp: nobody fetched the listener of SCMP_ACT_NOTIFY"));
             }
-            std::hint::spin_loop();
+            if self.sleeps {
+                let _ = futex::wait(fetched, futex::Flags::empty(), 0, Some(&LONG));
+            } else {
+                std::hint::spin_loop();
+            }
         }
         Ok(())
     }

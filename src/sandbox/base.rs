@@ -61,6 +61,13 @@ pub(super) enum Seen {
     Moving,
 }
 
+impl Seen {
+    /// A file that was looked at.
+    pub(super) fn file(stat: &Stat) -> Self {
+        Self::File { inode: stat.st_ino, changed: changed(stat) }
+    }
+}
+
 /// Of each changed path, what was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Base(BTreeMap<PathBuf, Seen>);
@@ -113,11 +120,14 @@ impl Base {
     /// # Errors
     /// Where the host cannot be looked at.
     pub(super) fn note(&mut self, held: &Box, changes: &[Change], since: Option<Clock>) -> Result<()> {
+        if changes.is_empty() && self.0.is_empty() {
+            return Ok(());
+        }
         let roots = roots(held)?;
         let unseen = self.unseen(&roots, changes)?;
         let mut next = BTreeMap::new();
         // Of what is not mounted nothing can be said: its notes stay.
-        for place in layers::unmounted(held)? {
+        for place in roots.unmounted() {
             let of_it = |path: &Path| held.record.layer_of(path) == Some(place);
             next.extend(self.0.iter().filter(|(path, _)| of_it(path)).map(|(path, seen)| (path.clone(), seen.clone())));
         }
@@ -197,6 +207,11 @@ impl Roots {
         })
     }
 
+    /// Those whose filesystems are not.
+    fn unmounted(&self) -> impl Iterator<Item = usize> {
+        self.0.iter().enumerate().filter(|(_, (_, root))| root.is_none()).map(|(place, _)| place)
+    }
+
     /// The one in which a path lies; `None` where it is not mounted.
     fn around(&self, path: &Path) -> Option<&Root> {
         let around = self.0.iter().filter(|(mount, _)| path.starts_with(mount));
@@ -241,7 +256,7 @@ fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
         return Ok(if since.is_some() && gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
     };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
-        let seen = Seen::File { inode: stat.st_ino, changed: changed(&stat) };
+        let seen = Seen::file(&stat);
         return Ok(if moved(changed(&stat)) { Seen::Moving } else { seen });
     }
     if stays(change) {
@@ -295,7 +310,7 @@ pub(super) fn now_at(root: &Root, inner: &Path) -> Result<Option<Seen>> {
         FileType::Directory => {
             Seen::Folder { inode: stat.st_ino, mode: stat.st_mode, owner: (stat.st_uid, stat.st_gid) }
         }
-        _ => Seen::File { inode: stat.st_ino, changed: changed(&stat) },
+        _ => Seen::file(&stat),
     }))
 }
 

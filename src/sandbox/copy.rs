@@ -62,6 +62,11 @@ impl Attributes {
         Ok(Self::new(&stat, side.xattrs(folder, name)?))
     }
 
+    /// Those that a look at a file tells.
+    pub(super) fn without_xattrs(stat: &Stat) -> Self {
+        Self::new(stat, Vec::new())
+    }
+
     fn new(stat: &Stat, xattrs: Xattrs) -> Self {
         Self {
             inode: stat.st_ino,
@@ -105,13 +110,15 @@ impl Attributes {
         self.times_to(file).context(|| "set the times")
     }
 
-    /// Gives them to a regular file that was made just now and is open: likewise, with less to look at.
-    fn give_new(&self, file: &OwnedFd) -> Result<()> {
+    /// Gives them to a regular file that was made just now, as `made`, and is open: likewise, with less to look at.
+    fn give_new(&self, file: &OwnedFd, made: &Stat) -> Result<()> {
         if !self.xattrs.is_empty() || xattrs::any(file.as_fd()) {
             return self.give_to(file);
         }
-        let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        rustix::fs::fchown(file, uid, gid).context(|| "chown")?;
+        if (made.st_uid, made.st_gid) != (self.uid, self.gid) {
+            let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+            rustix::fs::fchown(file, uid, gid).context(|| "chown")?;
+        }
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode & 0o7777)).context(|| "chmod")?;
         rustix::fs::futimens(file, &self.times()).context(|| "set the times")
     }
@@ -187,8 +194,8 @@ fn is_empty(folder: &OwnedFd) -> Result<bool> {
 }
 
 /// Copies a file that is no folder, with all that belongs to it, and puts it in the place of whatever else than a folder
-/// is there. `next` is a name in the target's folder that is free or left over from an attempt.
-pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<()> {
+/// is there. `next` is a name in the target's folder that is free or left over from an attempt. Gives what is there then.
+pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<Stat> {
     let what = || format!("make {:?}", to.name);
     let attempt = || make(&from.folder, &from.name, side, &to.folder, next);
     let made = match attempt() {
@@ -200,10 +207,12 @@ pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<(
         other => other,
     };
     let made = made.context(what)?;
-    if tree::find(&to.folder, next).context(what)?.is_none_or(|found| found.st_ino != made) {
-        bail!("{}: somebody has put another file in its place", what());
+    rustix::fs::renameat(&to.folder, next, &to.folder, &to.name).context(what)?;
+    match to.stat()? {
+        Some(found) if found.st_ino == made => Ok(found),
+        // Nothing was given to it. Whoever may write to the folder can do that without us.
+        _ => bail!("{}: somebody has put another file in its place", what()),
     }
-    rustix::fs::renameat(&to.folder, next, &to.folder, &to.name).context(what)
 }
 
 /// Copies a file that is no folder, with all that belongs to it, to a name that nothing has; gives its inode.
@@ -232,11 +241,23 @@ pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &
 
 /// Puts another name of a file of the same filesystem in place.
 pub(super) fn link(from: &Place, to: &Place, next: &CStr) -> Result<(), Errno> {
-    remove_file(&to.folder, next).map_err(|error| error.errno().unwrap_or(Errno::IO))?;
-    rustix::fs::linkat(&from.folder, &from.name, &to.folder, next, AtFlags::empty())?;
+    link_anew(from, &to.folder, next)?;
     rustix::fs::renameat(&to.folder, next, &to.folder, &to.name)?;
     // Where both were one file already, the rename did nothing.
     remove_file(&to.folder, next).map_err(|error| error.errno().unwrap_or(Errno::IO))
+}
+
+/// Gives a file of the same filesystem a name that nothing has, or a file that is left over from an attempt.
+pub(super) fn link_anew(from: &Place, folder: &OwnedFd, name: &CStr) -> Result<(), Errno> {
+    let attempt = || rustix::fs::linkat(&from.folder, &from.name, folder, name, AtFlags::empty());
+    match attempt() {
+        // Looked for only here: most often there is none.
+        Err(Errno::EXIST) => {
+            remove_file(folder, name).map_err(|error| error.errno().unwrap_or(Errno::IO))?;
+            attempt()
+        }
+        other => other,
+    }
 }
 
 /// Removes what is no folder. A folder, or nothing, is fine.
@@ -266,7 +287,7 @@ fn regular(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) ->
         // Whoever has given it another name would keep what it is about to become.
         bail!("somebody has put another file in its place");
     }
-    attributes.give_new(&target).context(|| format!("{new:?}"))?;
+    attributes.give_new(&target, &made).context(|| format!("{new:?}"))?;
     Ok(made.st_ino)
 }
 

@@ -5,9 +5,8 @@
 
 use std::os::fd::AsFd;
 
-use rustix::fs::Advice;
-
 use crate::error::{Context, Result};
+use crate::sys::writeback;
 
 /// Waits until all of a filesystem is on the disk: contents, names, attributes. `of`: a folder or file of it, open.
 ///
@@ -28,6 +27,7 @@ pub(super) fn file(file: impl AsFd) -> Result<()> {
 /// Has a file's content written soon, and waits for nothing: a filesystem whose renames overtake what was written would
 /// otherwise have an empty file under the new name for half a minute.
 pub(super) fn soon(file: impl AsFd) {
-    // Advice that is refused changes nothing.
-    let _ = rustix::fs::fadvise(file, 0, None, Advice::DontNeed);
+    // Where it is refused, the kernel writes it in its own time. (Advice that it is not needed would begin likewise, but
+    // then wait for every CPU.)
+    let _ = writeback::begin(file);
 }

@@ -1,5 +1,6 @@
 //! The host's mounts, and what each becomes inside: the text of mountinfo (proc_pid_mountinfo(5)), read.
 
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
@@ -69,6 +70,9 @@ const PSEUDO: [&str; 23] = [
 /// Below these everything is fresh, whatever the host has mounted there.
 const FRESH: [&str; 3] = ["/proc", "/sys", "/dev"];
 
+/// How much of the table is read at once.
+const TABLE: usize = 16 << 10;
+
 /// One line of mountinfo.
 struct Line<'a> {
     id: &'a str,
@@ -119,8 +123,14 @@ impl HostMount {
 /// # Errors
 /// Where they cannot be read.
 pub(super) fn read() -> Result<Vec<HostMount>> {
-    let table = std::fs::read_to_string("/proc/self/mountinfo").context(|| "read /proc/self/mountinfo")?;
-    Ok(mounts(&table))
+    let what = || "read /proc/self/mountinfo";
+    let file = std::fs::File::open("/proc/self/mountinfo").context(what)?;
+    // Its size is not known before: each read is an answer that the kernel has to write anew.
+    let mut table = Vec::with_capacity(TABLE);
+    while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut table)).context(what)? > 0 {
+        table.reserve(TABLE);
+    }
+    Ok(mounts(std::str::from_utf8(&table).map_err(std::io::Error::other).context(what)?))
 }
 
 /// All mounts that a path leads to, parents before what is mounted in them: the first is `/`.
@@ -128,23 +138,26 @@ pub(super) fn read() -> Result<Vec<HostMount>> {
 /// One that another was mounted over, or over a folder on the way to it, cannot be seen and is left out.
 fn mounts(table: &str) -> Vec<HostMount> {
     let lines: Vec<Line<'_>> = table.lines().filter_map(Line::parse).collect();
+    let ids: HashSet<&str> = lines.iter().map(|line| line.id).collect();
+    let mut children: HashMap<&str, Vec<&Line<'_>>> = HashMap::new();
+    for line in lines.iter().filter(|line| line.parent != line.id) {
+        children.entry(line.parent).or_default().push(line);
+    }
     let mut seen = Vec::new();
     // The bottom is the mount whose parent is not in the table: it lies outside of what this process can see.
-    let bottom =
-        lines.iter().find(|line| line.path == Path::new("/") && !lines.iter().any(|all| all.id == line.parent));
+    let bottom = lines.iter().find(|line| line.path == Path::new("/") && !ids.contains(line.parent));
     let mut next: Vec<&Line<'_>> = bottom.into_iter().collect();
     while let Some(line) = next.pop() {
-        let below: Vec<&Line<'_>> =
-            lines.iter().filter(|other| other.parent == line.id && other.id != line.id).collect();
+        let mut below = children.remove(line.id).unwrap_or_default();
         // One right on its root covers it whole.
         if let Some(cover) = below.iter().find(|other| other.path == line.path) {
             next.push(cover);
             continue;
         }
-        let hidden = |mount: &Line<'_>| {
-            below.iter().any(|other| other.path != mount.path && mount.path.starts_with(&other.path))
-        };
-        next.extend(below.iter().filter(|mount| !hidden(mount)));
+        // One covers those that are mounted below it by the same parent; in order they come right after it.
+        below.sort_by(|one, other| one.path.cmp(&other.path));
+        below.dedup_by(|inner, outer| inner.path != outer.path && inner.path.starts_with(&outer.path));
+        next.extend(below);
         seen.push(treated(line));
     }
     seen.sort_by(|a: &HostMount, b| a.path.cmp(&b.path));

@@ -112,7 +112,7 @@ fn in_box(
     if request.network == Network::Host {
         log::warn("the network is the host's: what listens there, on abstract sockets as well, can be reached");
     }
-    held.record.runs.push(Run {
+    held.record.add(Run {
         command: request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         started: crate::time::now(),
         ended: None,
@@ -147,7 +147,7 @@ fn in_box(
         run.exit_code = Some(code);
     }
     // The exit code is known, whatever becomes of the note: a full disk, say. The next command tries it again.
-    if let Err(error) = held.save().and_then(|()| base::settle(held)) {
+    if let Err(error) = base::settle(held).or_else(|error| held.save().and(Err(error))) {
         log::warn(format!("this run could not be noted: {error}"));
     }
     Ok((code, report))

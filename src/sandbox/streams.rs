@@ -19,17 +19,21 @@ use crate::sys::mount::{Attributes, Tree, set_attributes};
 /// # Errors
 /// Where one is a folder or a disk, or cannot be opened anew.
 pub(super) fn confine(terminal: bool) -> Result<()> {
+    let mut last = None;
     if !terminal {
-        confine_one(rustix::stdio::stdin(), "standard input", rustix::stdio::dup2_stdin)?;
-        confine_one(rustix::stdio::stdout(), "standard output", rustix::stdio::dup2_stdout)?;
+        confine_one(rustix::stdio::stdin(), "standard input", rustix::stdio::dup2_stdin, &mut last)?;
+        confine_one(rustix::stdio::stdout(), "standard output", rustix::stdio::dup2_stdout, &mut last)?;
     }
-    confine_one(rustix::stdio::stderr(), "standard error", rustix::stdio::dup2_stderr)
+    confine_one(rustix::stdio::stderr(), "standard error", rustix::stdio::dup2_stderr, &mut last)
 }
 
+/// `last`: which file was opened anew last, and through which mount. Several streams often are one file, and the kernel waits
+/// for all CPUs before it lets go of a mount.
 fn confine_one(
     stream: BorrowedFd<'_>,
     name: &str,
     replace: impl FnOnce(std::os::fd::OwnedFd) -> Result<(), Errno>,
+    last: &mut Option<((u64, u64), Tree)>,
 ) -> Result<()> {
     let what = || format!("open {name} anew");
     let found = rustix::fs::fstat(stream).context(|| format!("look at {name}"))?;
@@ -51,16 +55,24 @@ fn confine_one(
     if flags.contains(OFlags::PATH) {
         return Err(Error::new(format!("{name} is not open for reading or writing")));
     }
-    let tree = match Tree::open_fd(stream).or_else(|errno| in_this_namespace(stream, &found).ok_or(errno)) {
-        // A file of memory lies on no mount of ours, and no name leads to it: what is done to it, only who has it open sees.
-        Err(Errno::INVAL) if found.st_nlink == 0 => return Ok(()),
-        other => other,
+    let which = (found.st_dev, found.st_ino);
+    let tree = match last.take().filter(|(known, _)| *known == which) {
+        Some((_, tree)) => tree,
+        None => match Tree::open_fd(stream).or_else(|errno| in_this_namespace(stream, &found).ok_or(errno)) {
+            // A file of memory lies on no mount of ours, and no name leads to it: what is done to it, only who has it open
+            // sees.
+            Err(Errno::INVAL) if found.st_nlink == 0 => return Ok(()),
+            other => {
+                let tree = other.context(what).map_err(|error| {
+                    error
+                        .hint(format!("{name} comes from another mount namespace: put a pipe between, such as `cat |`"))
+                })?;
+                let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
+                set_attributes(&tree, false, Attributes { set, ..Attributes::default() }).context(what)?;
+                tree
+            }
+        },
     };
-    let tree = tree.context(what).map_err(|error| {
-        error.hint(format!("{name} comes from another mount namespace: put a pipe between, such as `cat |`"))
-    })?;
-    let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
-    set_attributes(&tree, false, Attributes { set, ..Attributes::default() }).context(what)?;
     let path = format!("/proc/self/fd/{}", tree.as_fd().as_raw_fd());
     let kept = OFlags::APPEND | OFlags::NONBLOCK | OFlags::DIRECT | OFlags::SYNC | OFlags::DSYNC;
     let flags = access | (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -69,6 +81,7 @@ fn confine_one(
         let place = rustix::fs::seek(stream, SeekFrom::Current(0)).context(what)?;
         rustix::fs::seek(&again, SeekFrom::Start(place)).context(what)?;
     }
+    *last = Some((which, tree));
     replace(again).context(what)
 }
 

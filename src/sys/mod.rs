@@ -25,6 +25,7 @@ pub mod shared;
 pub mod signal;
 pub mod spawn;
 pub mod userns;
+pub mod writeback;
 
 use rustix::io::Errno;
 

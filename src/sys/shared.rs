@@ -21,7 +21,7 @@ pub struct Shared<T: 'static> {
 pub unsafe trait Atomics: Sync {}
 
 // SAFETY: every bit pattern is an integer.
-unsafe impl Atomics for std::sync::atomic::AtomicI32 {}
+unsafe impl Atomics for std::sync::atomic::AtomicU32 {}
 // SAFETY: likewise.
 unsafe impl Atomics for std::sync::atomic::AtomicU64 {}
 

@@ -30,6 +30,8 @@ pub const COMMAND: Command = Command {
     about: "List the boxes",
     words: "",
     details: "
+Of a box that is run again and again the last fifty runs are told one by one.
+
 Example:
   sudo myrt sandbox list --format json",
     flags: Args::FLAGS,
@@ -44,6 +46,8 @@ struct Row {
     created: String,
     unnamed: bool,
     runs: Vec<crate::sandbox::BoxRun>,
+    /// How many came before these.
+    earlier_runs: usize,
 }
 
 fn run(_: &Global, parsed: Parsed) -> Result<u8> {
@@ -72,10 +76,11 @@ fn row(listed: Listed) -> Row {
             created: record.created,
             unnamed: record.unnamed,
             runs: record.runs,
+            earlier_runs: record.forgotten,
         },
         Err(error) => {
             log::warn(format_args!("{name}: {error}"));
-            Row { name, status: "broken", created: String::new(), unnamed: false, runs: Vec::new() }
+            Row { name, status: "broken", created: String::new(), unnamed: false, runs: Vec::new(), earlier_runs: 0 }
         }
     }
 }
@@ -85,7 +90,8 @@ fn table(rows: &[Row]) -> String {
         let last = row.runs.last().map(|run| run.command.join(" ")).unwrap_or_default();
         // One line each, whatever was typed.
         let last = text::shown(Path::new(&last)).chars().take(60).collect();
-        [row.name.clone(), row.status.to_owned(), row.created.clone(), row.runs.len().to_string(), last]
+        let runs = row.earlier_runs + row.runs.len();
+        [row.name.clone(), row.status.to_owned(), row.created.clone(), runs.to_string(), last]
     };
     output::table(["NAME", "STATUS", "CREATED", "RUNS", "LAST PROGRAM"], &rows.iter().map(cells).collect::<Vec<_>>())
 }

@@ -9,7 +9,7 @@ use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::xattrs::{self, Notes, Xattrs};
-use super::{Aspect, Change, FileKind, Kind, Meta};
+use super::{Aspect, Change, Detail, FileKind, Kind, Meta};
 use crate::bail;
 use crate::error::{Context, Result};
 use crate::sandbox::tree;
@@ -123,7 +123,17 @@ impl<'a> File<'a> {
 
 impl Change {
     pub(in crate::sandbox) fn new(path: PathBuf, kind: Kind, before: Option<Meta>, after: Option<Meta>) -> Self {
-        Self { path, layer: 0, kind, aspects: Vec::new(), xattrs: Vec::new(), from: None, before, after }
+        Self {
+            path,
+            layer: 0,
+            kind,
+            aspects: Vec::new(),
+            xattrs: Vec::new(),
+            from: None,
+            before,
+            after,
+            several_names: false,
+        }
     }
 }
 
@@ -136,15 +146,26 @@ pub(super) struct Difference {
 }
 
 /// A file that is the box's alone, or stands where the host has one of another kind.
-pub(super) fn added(path: PathBuf, host: Option<&File<'_>>, own: &File<'_>) -> Result<Change> {
+pub(super) fn added(path: PathBuf, host: Option<&File<'_>>, own: &File<'_>, detail: Detail) -> Result<Change> {
     let kind = if host.is_some() { Kind::TypeChanged } else { Kind::Added };
     let change = Change::new(path, kind, host.map(File::meta).transpose()?, Some(own.meta()?));
-    Ok(Change { xattrs: own.xattrs()?.into_iter().map(|(name, _)| name).collect(), ..change })
+    let xattrs = if detail == Detail::All { own.xattrs()? } else { Vec::new() };
+    Ok(Change {
+        xattrs: xattrs.into_iter().map(|(name, _)| name).collect(),
+        several_names: own.stat.st_nlink > 1,
+        ..change
+    })
 }
 
 /// Compares two that are of one kind and no folders.
-pub(super) fn files(path: PathBuf, host: &File<'_>, own: &File<'_>) -> Result<Option<Change>> {
-    modified(path, host, own, difference(host, own)?)
+pub(super) fn files(path: PathBuf, host: &File<'_>, own: &File<'_>, detail: Detail) -> Result<Option<Change>> {
+    let found = match detail {
+        Detail::Enough if contents_differ(host, own)? => {
+            Difference { aspects: vec![Aspect::Content], ..Difference::default() }
+        }
+        _ => difference(host, own)?,
+    };
+    modified(path, host, own, found)
 }
 
 /// What differs of two that are of one kind and no folders.
@@ -176,7 +197,7 @@ fn modified(path: PathBuf, host: &File<'_>, own: &File<'_>, found: Difference) -
         return Ok(None);
     }
     let change = Change::new(path, Kind::Modified, Some(host.meta()?), Some(own.meta()?));
-    Ok(Some(Change { aspects: found.aspects, xattrs: found.xattrs, ..change }))
+    Ok(Some(Change { aspects: found.aspects, xattrs: found.xattrs, several_names: own.stat.st_nlink > 1, ..change }))
 }
 
 /// What is compared of files of every kind.
@@ -202,27 +223,28 @@ pub(super) fn shared(host: &File<'_>, own: &File<'_>, found: &mut Difference) ->
 
 fn contents_differ(host: &File<'_>, own: &File<'_>) -> Result<bool> {
     Ok(match own.kind()? {
-        FileKind::File => host.stat.st_size != own.stat.st_size || bytes_differ(&host.open()?, &own.open()?)?,
+        FileKind::File => host.stat.st_size != own.stat.st_size || bytes_differ(host, own)?,
         FileKind::Link => host.target()? != own.target()?,
         FileKind::CharDevice | FileKind::BlockDevice => host.stat.st_rdev != own.stat.st_rdev,
         FileKind::Folder | FileKind::Fifo | FileKind::Socket => false,
     })
 }
 
-/// Compares what both hold; a hole is as good as zeros, and where both have one, nothing is read.
-fn bytes_differ(one: &OwnedFd, other: &OwnedFd) -> Result<bool> {
-    let stat = |file: &OwnedFd| rustix::fs::fstat(file).context(|| "stat");
-    let (before, after) = (stat(one)?, stat(other)?);
+/// Compares what two files of one size hold; a hole is as good as zeros, and where both have one, nothing is read.
+fn bytes_differ(one: &File<'_>, other: &File<'_>) -> Result<bool> {
     let has_holes = |stat: &Stat| (stat.st_blocks as u64) * 512 < stat.st_size as u64;
-    let sparse = has_holes(&before) && has_holes(&after);
-    let size = before.st_size.max(after.st_size) as u64;
-    let mut chunks = (vec![0; CHUNK], vec![0; CHUNK]);
+    let sparse = has_holes(&one.stat) && has_holes(&other.stat);
+    let size = one.stat.st_size as u64;
+    let (one, other) = (one.open()?, other.open()?);
+    let length = |at: u64| usize::try_from(size - at).unwrap_or(CHUNK).min(CHUNK);
+    let mut chunks = (vec![0; length(0)], vec![0; length(0)]);
     let mut at = 0;
     while at < size {
         if sparse {
-            at = data_from(one, at, size)?.min(data_from(other, at, size)?);
+            at = data_from(&one, at, size)?.min(data_from(&other, at, size)?);
         }
-        let sizes = (fill(one, &mut chunks.0, at)?, fill(other, &mut chunks.1, at)?);
+        let length = length(at);
+        let sizes = (fill(&one, &mut chunks.0[..length], at)?, fill(&other, &mut chunks.1[..length], at)?);
         if chunks.0[..sizes.0] != chunks.1[..sizes.1] {
             return Ok(true);
         }

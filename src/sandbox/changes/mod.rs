@@ -42,6 +42,8 @@ pub struct Change {
     pub before: Option<Meta>,
     /// What the box has there.
     pub after: Option<Meta>,
+    /// Whether the box's file has further names.
+    pub(super) several_names: bool,
 }
 
 /// Where a file was.
@@ -159,6 +161,15 @@ pub struct Meta {
     pub device: Option<(u32, u32)>,
 }
 
+/// How much is read of what differs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Detail {
+    /// All that can be told.
+    All,
+    /// Which paths differ; of a new file nothing else, and of one with another content that alone.
+    Enough,
+}
+
 /// What a box changed, with host and layers still open for a closer look.
 #[derive(Debug)]
 pub struct Changes {
@@ -174,6 +185,10 @@ impl Changes {
     /// # Errors
     /// Names the file that cannot be read.
     pub fn of(held: &Box) -> Result<Self> {
+        Self::read(held, Detail::All)
+    }
+
+    fn read(held: &Box, detail: Detail) -> Result<Self> {
         let mut all = Vec::new();
         let mut views = Vec::new();
         let unmounted = layers::unmounted(held)?;
@@ -185,8 +200,9 @@ impl Changes {
                 continue;
             }
             let what = || format!("the changes of {:?}", layer.path);
-            let view = View::open(&upper, held.record.notes, &held.host_folder(place)?, &layer.path).context(what)?;
-            walk::layer(place, &view, &mut all).context(what)?;
+            let open = if held.is_unchanged(place) { View::of_empty } else { View::open };
+            let view = open(&upper, held.record.notes, &held.host_folder(place)?, &layer.path).context(what)?;
+            walk::layer(place, &view, detail, &mut all).context(what)?;
             views.push(Some(view));
         }
         all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
@@ -194,13 +210,13 @@ impl Changes {
     }
 }
 
-/// All changes of a box, by path.
-/// All changes of a box, by path, likewise.
+/// All changes of a box, by path, likewise, for who takes them over or notes what the host has there: what else differs of a
+/// file whose content does is not told, nor what attributes a new one has.
 ///
 /// # Errors
 /// Names the file that cannot be read.
-pub fn of(held: &Box) -> Result<Vec<Change>> {
-    Changes::of(held).map(|changes| changes.all)
+pub(super) fn of(held: &Box) -> Result<Vec<Change>> {
+    Changes::read(held, Detail::Enough).map(|changes| changes.all)
 }
 
 /// Where a box has changes of a filesystem that is not mounted there now: nothing can be said about them.

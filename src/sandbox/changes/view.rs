@@ -25,6 +25,13 @@ impl View {
         Ok(Self { upper: still(upper)?, notes, lower: still(host)?, mount: mount.to_owned() })
     }
 
+    /// Likewise, of a layer without an entry: nothing but the attributes of the two roots can be read through it, which
+    /// takes no mount. The kernel waits for all CPUs before it lets go of one.
+    pub(super) fn of_empty(upper: &Path, notes: Notes, host: &Path, mount: &Path) -> Result<Self> {
+        let (upper, lower) = (tree::Root::open(upper)?, tree::Root::open(host)?);
+        Ok(Self { upper, notes, lower, mount: mount.to_owned() })
+    }
+
     /// Where the layer has the file of this path.
     pub(super) fn own(&self, path: &Path) -> Result<Place> {
         Place::open(&self.upper, self.inner(path))

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::compare::{self, File};
 use super::view::View;
 use super::xattrs::{self, Notes};
-use super::{Change, Kind};
+use super::{Change, Detail, Kind};
 use crate::error::{Context, Result};
 use crate::sandbox::tree::{entries, open_folder};
 
@@ -35,9 +35,9 @@ enum Below {
 }
 
 /// Adds the changes of a layer.
-pub(super) fn layer(place: usize, view: &View, changes: &mut Vec<Change>) -> Result<()> {
+pub(super) fn layer(place: usize, view: &View, detail: Detail, changes: &mut Vec<Change>) -> Result<()> {
     let first = changes.len();
-    let walk = Walk { view };
+    let walk = Walk { view, detail };
     let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
     while let Some(folder) = pending.pop() {
         let path = &folder.path;
@@ -49,6 +49,7 @@ pub(super) fn layer(place: usize, view: &View, changes: &mut Vec<Change>) -> Res
 
 struct Walk<'a> {
     view: &'a View,
+    detail: Detail,
 }
 
 impl Walk<'_> {
@@ -91,7 +92,7 @@ impl Walk<'_> {
                 changes.extend(compare::folders(full, &host, &own, quiet)?);
             }
             None if pending.below == (Below::Nothing { told: true }) => {}
-            None => changes.push(compare::added(full, None, &own)?),
+            None => changes.push(compare::added(full, None, &own, self.detail)?),
         }
         Ok(())
     }
@@ -148,12 +149,12 @@ impl<'a> Found<'a> {
         let below = match &self.lower {
             None => {
                 if !upper.is_folder() {
-                    changes.push(compare::added(full(), None, upper)?);
+                    changes.push(compare::added(full(), None, upper, self.walk.detail)?);
                 }
                 Below::Nothing { told: false }
             }
             Some(lower) if lower.kind()? != upper.kind()? => {
-                changes.push(compare::added(full(), Some(lower), upper)?);
+                changes.push(compare::added(full(), Some(lower), upper, self.walk.detail)?);
                 Below::Nothing { told: true }
             }
             Some(_) if upper.is_folder() => {
@@ -162,7 +163,7 @@ impl<'a> Found<'a> {
                 if covered { Below::Covered } else { Below::Merged }
             }
             Some(lower) => {
-                changes.extend(compare::files(full(), lower, upper)?);
+                changes.extend(compare::files(full(), lower, upper, self.walk.detail)?);
                 return Ok(true);
             }
         };

@@ -42,10 +42,10 @@ impl Notes {
     }
 
     /// The name that a program inside sees; `None` for a note.
-    fn seen_inside(self, name: CString) -> Option<CString> {
+    fn seen_inside(self, name: &CStr) -> Option<CString> {
         let own = self.prefix().as_bytes();
         match name.to_bytes().strip_prefix(own).map(|rest| rest.strip_prefix(b"overlay.")) {
-            None => Some(name),
+            None => Some(name.to_owned()),
             Some(None) => None,
             Some(Some(rest)) => CString::new([own, rest].concat()).ok(),
         }
@@ -68,9 +68,7 @@ pub fn any(file: BorrowedFd<'_>) -> bool {
 /// # Errors
 /// Where they cannot be read.
 pub fn of_host(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
-    let mut all = read(folder, name)?;
-    all.sort_unstable();
-    Ok(all)
+    read(folder, name, |name| Some(name.to_owned()))
 }
 
 /// Those of a file that is open, as the host has them, sorted.
@@ -78,9 +76,7 @@ pub fn of_host(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
 /// # Errors
 /// Where they cannot be read.
 pub fn of_open(file: BorrowedFd<'_>) -> Result<Xattrs> {
-    let mut all = At::open(file).read().context(|| "read the extended attributes")?;
-    all.sort_unstable();
-    Ok(all)
+    At::open(file).read(|name| Some(name.to_owned())).context(|| "read the extended attributes")
 }
 
 /// Those of a file of a layer, as a program inside sees them, sorted.
@@ -88,10 +84,7 @@ pub fn of_open(file: BorrowedFd<'_>) -> Result<Xattrs> {
 /// # Errors
 /// Where they cannot be read.
 pub fn of_layer(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
-    let all = read(folder, name)?.into_iter().filter_map(|(name, value)| Some((notes.seen_inside(name)?, value)));
-    let mut all: Xattrs = all.collect();
-    all.sort_unstable();
-    Ok(all)
+    read(folder, name, |name| notes.seen_inside(name))
 }
 
 /// Whether a folder of a layer hides all that is below it in the host.
@@ -190,13 +183,16 @@ impl At {
         }
     }
 
-    fn read(&self) -> Result<Xattrs, Errno> {
+    /// All of them, sorted; `seen`: what one is called in the answer, if it is in it.
+    fn read(&self, seen: impl Fn(&CStr) -> Option<CString>) -> Result<Xattrs, Errno> {
         let mut all = Vec::new();
         for name in self.names()? {
+            let Some(shown) = seen(&name) else { continue };
             // It may have gone in between.
             let value = self.value(&name)?;
-            all.extend(value.map(|value| (name, value)));
+            all.extend(value.map(|value| (shown, value)));
         }
+        all.sort_unstable();
         Ok(all)
     }
 }
@@ -215,8 +211,8 @@ fn grown(size: usize, call: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Resul
     }
 }
 
-fn read(folder: BorrowedFd<'_>, name: &CStr) -> Result<Xattrs> {
-    At::name(folder, name).read().context(|| format!("read the extended attributes of {name:?}"))
+fn read(folder: BorrowedFd<'_>, name: &CStr, seen: impl Fn(&CStr) -> Option<CString>) -> Result<Xattrs> {
+    At::name(folder, name).read(seen).context(|| format!("read the extended attributes of {name:?}"))
 }
 
 #[cfg(test)]
@@ -226,7 +222,7 @@ mod tests {
     #[test]
     fn a_programs_own_attributes_are_told_from_notes() {
         let seen = |notes: Notes, name: &str| {
-            notes.seen_inside(CString::new(name).unwrap()).map(|name| name.into_string().unwrap())
+            notes.seen_inside(&CString::new(name).unwrap()).map(|name| name.into_string().unwrap())
         };
         for (notes, own, other) in [(Notes::Trusted, "trusted", "user"), (Notes::User, "user", "trusted")] {
             assert_eq!(seen(notes, "user.x").as_deref(), Some("user.x"));

@@ -172,6 +172,10 @@ pub fn stage(held: &Box) -> Result<Option<Stage>> {
             Err(Errno::NOENT) => Ok(false),
             Err(errno) => Err(errno).context(|| format!("look for {name}")),
         };
+    // On the path of every start, where there is none.
+    if !there(FOLDER)? {
+        return Ok(None);
+    }
     for (stage, file) in Stage::FILES {
         if there(file)? {
             return Ok(Some(stage));

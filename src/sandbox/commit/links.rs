@@ -1,7 +1,7 @@
 //! Files of a layer that have several names: the host's get them as well.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::FileType;
 
@@ -12,24 +12,34 @@ use crate::sandbox::changes::Change;
 use crate::sandbox::tree::{self, Place};
 
 /// What each further name of such a file becomes.
-pub(super) struct Links {
-    /// Paths at which the host does not have the layer's file yet, as far as bytes go.
-    new: BTreeSet<PathBuf>,
+pub(super) struct Links<'a> {
+    /// All changes of the box, by path.
+    all: &'a [Change],
+    /// Of these, the files that stay and get other attributes.
+    kept: &'a BTreeSet<&'a Path>,
     /// By layer and inode.
     acts: BTreeMap<(usize, u64), Act>,
     /// The layers that were searched for names of the host's.
     searched: BTreeSet<usize>,
 }
 
-impl Links {
+impl<'a> Links<'a> {
     /// For a commit, among all changes of a box; the files at `kept` stay and get other attributes.
-    pub(super) fn new(all: &[Change], kept: &BTreeSet<&Path>) -> Self {
-        let new = all.iter().filter(|change| !kept.contains(&*change.path)).map(|change| change.path.clone());
-        Self { new: new.collect(), acts: BTreeMap::new(), searched: BTreeSet::new() }
+    pub(super) fn new(all: &'a [Change], kept: &'a BTreeSet<&'a Path>) -> Self {
+        Self { all, kept, acts: BTreeMap::new(), searched: BTreeSet::new() }
+    }
+
+    /// Whether the host does not have the layer's file at a path yet, as far as bytes go.
+    fn is_new(&self, path: &Path) -> bool {
+        self.all.binary_search_by(|change| change.path.as_path().cmp(path)).is_ok() && !self.kept.contains(path)
     }
 
     /// How a file of the layer comes to the host, in the step of this number.
-    pub(super) fn act(&mut self, layer: usize, root: &Root, path: &Path, step: usize) -> Result<Act> {
+    pub(super) fn act(&mut self, change: &Change, root: &Root, path: &Path, step: usize) -> Result<Act> {
+        if !change.several_names {
+            return Ok(Act::Put);
+        }
+        let layer = change.layer;
         let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
         let stat = Place::open(upper, path)?.stat()?;
         let Some(stat) = stat.filter(|stat| stat.st_nlink > 1) else { return Ok(Act::Put) };
@@ -51,7 +61,7 @@ impl Links {
             // A whiteout is a device with a name for each deletion.
             let kind = FileType::from_raw_mode(stat.st_mode);
             let several = stat.st_nlink > 1 && !matches!(kind, FileType::Directory | FileType::CharacterDevice);
-            if several && !self.new.contains(&root.mount.join(path)) {
+            if several && !self.is_new(&root.mount.join(path)) {
                 self.acts.entry((layer, stat.st_ino)).or_insert_with(|| Act::Name(path.to_owned()));
             }
             Ok(())

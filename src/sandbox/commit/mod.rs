@@ -77,7 +77,8 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
     let mut selected = pattern::select(&changes, &patterns)?;
     pattern::with_folders(&changes, &mut selected);
-    if let Some(lost) = selected.iter().map(|place| &changes[*place]).find(|change| !held.has_host(change.layer)) {
+    let gone: Vec<bool> = (0..held.record.layers.len()).map(|place| !held.has_host(place)).collect();
+    if let Some(lost) = selected.iter().map(|place| &changes[*place]).find(|change| gone[change.layer]) {
         let folder = &held.record.layers[lost.layer].path;
         return Err(Error::new(format!("{:?} cannot be taken over: the host has no {folder:?} any more", lost.path))
             .hint("make that folder, or name what else is to be taken over"));
@@ -246,20 +247,24 @@ fn read(held: &Box) -> Result<Journal> {
 
 /// From whatever stage up to the end. What fails before the host has all of it is taken back.
 fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
+    let mut made = Vec::new();
     if stage(held)? < Some(Stage::Applied) {
-        if let Err(error) = write(held, journal) {
-            return Err(match revert(held) {
-                Ok(_) => error.context("the commit was taken back"),
-                Err(second) => {
-                    log::warn(format!("the commit could not be taken back: {second}"));
-                    let name = held.name();
-                    error.hint(format!("`myrt sandbox commit --rollback {name}` tries it again"))
-                }
-            });
-        }
+        made = match write(held, journal) {
+            Ok(made) => made,
+            Err(error) => {
+                return Err(match revert(held) {
+                    Ok(_) => error.context("the commit was taken back"),
+                    Err(second) => {
+                        log::warn(format!("the commit could not be taken back: {second}"));
+                        let name = held.name();
+                        error.hint(format!("`myrt sandbox commit --rollback {name}` tries it again"))
+                    }
+                });
+            }
+        };
         mark(held, Stage::Applied)?;
     }
-    note_after(held, journal)?;
+    note_after(held, journal, made)?;
     if journal.whole {
         for place in 0..held.record.layers.len() {
             let (from, to) = (held.layer_folder(place).join(UPPER), journal::kept_layer(held, place));
@@ -269,12 +274,18 @@ fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
         }
     }
     // While it can still be repeated: a box that is compared with an old host would find conflicts everywhere.
-    note_base(held, journal)?;
+    if journal.whole {
+        // It has no changes any more.
+        Base::default().write(held)?;
+    } else {
+        note_base(held, journal)?;
+    }
     disk::filesystem(&*held)?;
     mark(held, Stage::Done)
 }
 
-fn write(held: &Box, journal: &Journal) -> Result<()> {
+/// Gives what it has put on the host, by the place of a step.
+fn write(held: &Box, journal: &Journal) -> Result<Vec<Option<Seen>>> {
     let roots = base::roots(held)?;
     let site = site(held, journal, &roots)?;
     if stage(held)? < Some(Stage::Applying) {
@@ -282,8 +293,8 @@ fn write(held: &Box, journal: &Journal) -> Result<()> {
         disk::filesystem(held)?;
         mark(held, Stage::Applying)?;
     }
-    site.apply()?;
-    site.write_out()
+    let made = site.apply()?;
+    site.write_out().map(|()| made)
 }
 
 fn revert(held: &mut Box) -> Result<Outcome> {
@@ -335,14 +346,19 @@ fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots) -> Result<
     Ok(Site { journal, roots, backup: Rc::new(journal::backup(held)?), next })
 }
 
-/// What the host has at each path of the journal, for the undo.
-fn note_after(held: &Box, journal: &Journal) -> Result<()> {
+/// What the host has at each path of the journal, for the undo. `made`: what of it is known, by the place of a step.
+fn note_after(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
     let roots = base::roots(held)?;
-    let line = |step: &journal::Step| {
+    let line = |(step, made): (&journal::Step, Option<Seen>)| {
         let root = roots.of(step.layer)?;
-        Ok(After(root.mount.join(&step.path), base::now_at(root, &step.path)?))
+        let now = match made {
+            Some(file) => Some(file),
+            None => base::now_at(root, &step.path)?,
+        };
+        Ok(After(root.mount.join(&step.path), now))
     };
-    held.write_file(AFTER, &journal.steps.iter().map(line).collect::<Result<Vec<_>>>()?)
+    let made = made.into_iter().chain(std::iter::repeat(None));
+    held.write_file(AFTER, &journal.steps.iter().zip(made).map(line).collect::<Result<Vec<_>>>()?)
 }
 
 /// What the host has now is what the box is compared with from here on.

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
+use rustix::io::Errno;
 
 use super::journal::{Act, Folder, Journal, Step};
 use super::links::Links;
@@ -45,7 +46,7 @@ pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole:
             removed(change.layer, root, path, &mut removals, &mut folders).context(|| format!("{:?}", change.path))?;
         }
         let old = || match (goes, &change.before) {
-            (false, Some(_)) => host_attributes(root, path).map(Some),
+            (false, Some(_)) => host_attributes(root, path, kept.contains(&*change.path)).map(Some),
             _ => Ok(None),
         };
         match change.kind {
@@ -65,7 +66,7 @@ pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole:
                 }
             }
             Kind::Added | Kind::TypeChanged | Kind::Modified => {
-                let act = links.act(change.layer, root, path, additions.len())?;
+                let act = links.act(change, root, path, additions.len())?;
                 additions.push(step(act, old()?));
             }
         }
@@ -116,8 +117,16 @@ fn check_owner(step: &Step, root: &Root) -> Result<()> {
         .hint("change it on the host yourself, or name what else is to be taken over"))
 }
 
-fn host_attributes(root: &Root, path: &Path) -> Result<Attributes> {
+/// What the host has at a path. Of a file that goes, its extended attributes are not read: they are kept with it. `stays`: it
+/// is given other ones.
+fn host_attributes(root: &Root, path: &Path, stays: bool) -> Result<Attributes> {
     let place = Place::open(&root.host, path)?;
+    if !stays {
+        let stat = place.stat()?.ok_or(Errno::NOENT).context(|| format!("stat {path:?}"))?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
+            return Ok(Attributes::without_xattrs(&stat));
+        }
+    }
     Attributes::read(place.folder.as_fd(), &place.name, Side::Host)
 }
 
@@ -135,7 +144,7 @@ fn removed(layer: usize, root: &Root, path: &Path, steps: &mut Vec<Step>, folder
         Ok(())
     })?;
     for path in found {
-        let old = host_attributes(root, &path)?;
+        let old = host_attributes(root, &path, false)?;
         if FileType::from_raw_mode(old.mode) == FileType::Directory {
             // Should it come back, then with its times.
             folders.touch(layer, &path)?;

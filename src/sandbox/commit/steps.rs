@@ -5,13 +5,13 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode};
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
 use rustix::io::Errno;
 
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::sandbox::base::Roots;
+use crate::sandbox::base::{Roots, Seen};
 use crate::sandbox::copy::{self, Attributes, Side, Which};
 use crate::sandbox::disk;
 use crate::sandbox::tree::Place;
@@ -66,22 +66,29 @@ impl Site<'_> {
         // Of one that was copied already there is a name here.
         let name = step.old.as_ref().map(|old| (step.layer, old.inode));
         if let Some(first) = name.and_then(|name| copies.get(&name)) {
-            return copy::link(&self.kept(*first)?, &to, c"next").context(|| "link");
+            return copy::link_anew(&self.kept(*first)?, &to.folder, &to.name).context(|| "link");
         }
         let old = self.host(step)?;
-        match copy::link(&old, &to, c"next") {
+        match copy::link_anew(&old, &to.folder, &to.name) {
             Err(errno) if needs_copy(errno) => {
                 copies.extend(name.map(|name| (name, number)));
-                copy::put(&old, Side::Host, &to, c"next")
+                copy::put(&old, Side::Host, &to, c"next").map(drop)
             }
             other => other.context(|| "link"),
         }
     }
 
-    /// Does all of it.
-    pub(super) fn apply(&self) -> Result<()> {
+    /// Does all of it. Gives what the host has then, as far as that is known: by the place of a step, the file that it put
+    /// there.
+    pub(super) fn apply(&self) -> Result<Vec<Option<Seen>>> {
+        let mut made = Vec::with_capacity(self.journal.steps.len());
         for step in &self.journal.steps {
-            self.apply_one(step).context(|| format!("{:?}", self.shown(step)))?;
+            let file = self.apply_one(step).context(|| format!("{:?}", self.shown(step)))?;
+            made.push(file.as_ref().map(Seen::file));
+            if let Act::Link(first) = step.act {
+                // One more name is a change of the file.
+                made[first] = None;
+            }
             self.note_folder(step)?;
         }
         for folder in &self.journal.folders {
@@ -90,23 +97,24 @@ impl Site<'_> {
                 self.give_times(folder, times, |now| folder.written || now < times.modified)?;
             }
         }
-        Ok(())
+        Ok(made)
     }
 
-    fn apply_one(&self, step: &Step) -> Result<()> {
+    fn apply_one(&self, step: &Step) -> Result<Option<Stat>> {
         let root = self.roots.of(step.layer)?;
         let place = match (&step.act, Place::find(&root.host, &step.path)?) {
             (_, Some(place)) => place,
             // Its folder is gone: it was done before.
-            (Act::Remove, None) => return Ok(()),
+            (Act::Remove, None) => return Ok(None),
             (_, None) => self.host(step)?,
         };
-        match &step.act {
+        let done = match &step.act {
             Act::Remove => remove(&place),
             Act::MakeFolder(attributes) => make_folder(&place, attributes),
             Act::Put => {
                 let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
-                copy::put(&Place::open(upper, &step.path)?, Side::Layer(root.notes), &place, &self.next)
+                let own = Place::open(upper, &step.path)?;
+                return copy::put(&own, Side::Layer(root.notes), &place, &self.next).map(Some);
             }
             Act::Link(first) => {
                 let first = self.host(&self.journal.steps[*first])?;
@@ -122,7 +130,8 @@ impl Site<'_> {
                     false => Err(Error::new("the host has another file there by now")),
                 }
             }
-        }
+        };
+        done.map(|()| None)
     }
 
     /// The folders that others have written to since the commit, by their places in the journal.
@@ -213,7 +222,7 @@ impl Site<'_> {
                 let first = self.host(&self.journal.steps[first])?;
                 copy::link(&first, to, &self.next).context(|| "link")
             }
-            (Err(errno), None) if needs_copy(errno) => copy::put(kept, Side::Host, to, &self.next),
+            (Err(errno), None) if needs_copy(errno) => copy::put(kept, Side::Host, to, &self.next).map(drop),
             (other, _) => other.context(|| "link"),
         }
     }

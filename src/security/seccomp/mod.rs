@@ -32,6 +32,7 @@ pub struct Program {
     code: Vec<libc::sock_filter>,
     flags: u64,
     notify: bool,
+    allows_futex: bool,
 }
 
 /// Compiles a profile.
@@ -43,7 +44,8 @@ pub fn compile(seccomp: &plan::Seccomp) -> Result<Program> {
 }
 
 fn compile_with(seccomp: &plan::Seccomp, names: &plan::syscalls::Names) -> Result<Program> {
-    let code = emit::program(&rules::decide(seccomp, names)?);
+    let decided = rules::decide(seccomp, names)?;
+    let code = emit::program(&decided);
     if code.len() > MAX_INSTRUCTIONS {
         bail!(
             "linux.seccomp: the filter has {} instructions and Linux takes {MAX_INSTRUCTIONS}: it has too many conditions",
@@ -52,7 +54,14 @@ fn compile_with(seccomp: &plan::Seccomp, names: &plan::syscalls::Names) -> Resul
     }
     let notify = seccomp.uses_notify();
     let flags = if notify { seccomp.flags } else { seccomp.flags & !names::WAIT_KILLABLE_RECV };
-    Ok(Program { code, flags, notify })
+    Ok(Program { code, flags, notify, allows_futex: allows_futex(seccomp, &decided) })
+}
+
+/// Whether this kernel's own futex(2) is left to whom the filter is loaded for, whatever its arguments.
+fn allows_futex(seccomp: &plan::Seccomp, decided: &[rules::Architecture]) -> bool {
+    let native = seccomp.architectures.iter().find(|arch| arch.column == 0 && arch.offset == 0);
+    let native = native.and_then(|native| decided.iter().find(|decided| decided.audit == native.audit));
+    native.and_then(|native| native.always(libc::SYS_futex as u32)) == Some(libc::SECCOMP_RET_ALLOW)
 }
 
 impl Program {
@@ -78,12 +87,17 @@ impl Program {
     /// The same filter for a process to which nobody listens: calls that it would notify of fail there with ENOSYS.
     #[must_use]
     pub fn without_listener(&self) -> Self {
-        Self { code: self.code.clone(), flags: self.flags & !names::WAIT_KILLABLE_RECV, notify: false }
+        Self { code: self.code.clone(), flags: self.flags & !names::WAIT_KILLABLE_RECV, notify: false, ..*self }
     }
 
     /// Whether [`Program::install`] gives a listener.
     pub fn uses_notify(&self) -> bool {
         self.notify
+    }
+
+    /// Whether who has loaded it may still wait for another process in futex(2).
+    pub fn allows_futex(&self) -> bool {
+        self.allows_futex
     }
 
     /// Number of instructions.

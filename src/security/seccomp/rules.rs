@@ -102,6 +102,16 @@ impl Architecture {
         table.finish(self, names, beyond)
     }
 
+    /// What is always said about a number; `None` where that depends on arguments.
+    pub(super) fn always(&self, number: u32) -> Option<u32> {
+        let after = self.ranges.partition_point(|(start, _)| *start <= number);
+        let (_, cell) = self.ranges.get(after.checked_sub(1)?)?;
+        match self.cells.get(usize::from(*cell))? {
+            Cell::Return(value) => Some(*value),
+            Cell::Rules { .. } => None,
+        }
+    }
+
     /// Begins a range; it is part of the one before when that says the same.
     fn range(&mut self, start: u32, cell: u16) {
         if self.ranges.last().is_none_or(|(_, last)| *last != cell) {

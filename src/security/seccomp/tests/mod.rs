@@ -45,6 +45,23 @@ fn unknown_architectures_and_new_calls() {
 }
 
 #[test]
+fn whether_one_may_sleep_behind_the_filter() {
+    let rule =
+        |action: &str, args: serde_json::Value| serde_json::json!({"names": ["futex"], "action": action, "args": args});
+    let first_is_one = serde_json::json!([{"index": 0, "value": 1, "op": "SCMP_CMP_EQ"}]);
+    for (default, rules, allowed) in [
+        ("SCMP_ACT_ALLOW", vec![], true),
+        ("SCMP_ACT_ERRNO", vec![], false),
+        ("SCMP_ACT_ERRNO", vec![rule("SCMP_ACT_ALLOW", serde_json::json!([]))], true),
+        ("SCMP_ACT_ALLOW", vec![rule("SCMP_ACT_NOTIFY", serde_json::json!([]))], false),
+        ("SCMP_ACT_ALLOW", vec![rule("SCMP_ACT_KILL", first_is_one)], false),
+    ] {
+        let json = serde_json::json!({"defaultAction": default, "syscalls": rules, "listenerPath": "/run/agent"});
+        assert_eq!(compile(&plan(json.clone())).unwrap().allows_futex(), allowed, "{json}");
+    }
+}
+
+#[test]
 fn a_contradiction_is_refused_by_its_places() {
     let rule = |action: &str| {
         serde_json::json!({"names": ["personality"], "action": action,

@@ -1,0 +1,145 @@
+//! A box that nobody else uses now, and its own files.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::record::{RECORD, Record};
+use crate::error::{Context, Error, Result};
+use crate::sandbox::disk;
+use crate::sandbox::layers::{self, UPPER};
+use crate::sandbox::name::BoxName;
+
+/// A box, held: nobody else uses it as long as this lives.
+#[derive(Debug)]
+pub struct Box {
+    pub(super) name: BoxName,
+    fd: OwnedFd,
+    pub(super) path: PathBuf,
+    /// What is remembered of it.
+    pub record: Record,
+}
+
+impl Box {
+    /// One that is being made: `path` is what it is called until then.
+    pub(in crate::sandbox) fn new(name: BoxName, fd: OwnedFd, path: PathBuf, record: Record) -> Self {
+        Self { name, fd, path, record }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &BoxName {
+        &self.name
+    }
+
+    /// Its folder.
+    pub(in crate::sandbox) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where the engine keeps its state while the box runs.
+    pub(in crate::sandbox) fn run_folder(&self) -> PathBuf {
+        self.path.join("run")
+    }
+
+    /// The folder of a layer, by its place in [`Record::layers`].
+    pub(in crate::sandbox) fn layer_folder(&self, place: usize) -> PathBuf {
+        layers::folder(&self.path, place)
+    }
+
+    /// Whether a layer holds no change.
+    pub(in crate::sandbox) fn is_unchanged(&self, place: usize) -> bool {
+        let entries = std::fs::read_dir(self.layer_folder(place).join(UPPER));
+        entries.map_or(true, |mut entries| entries.next().is_none())
+    }
+
+    /// Whether the host still has the folder that a layer stands for.
+    pub(in crate::sandbox) fn has_host(&self, place: usize) -> bool {
+        let path = &self.record.layers[place].path;
+        // A link that somebody has put there leads to another one.
+        path.is_dir() && path.canonicalize().is_ok_and(|real| real == *path)
+    }
+
+    /// The folder of the host that a layer stands for; where it has gone, an empty one.
+    ///
+    /// # Errors
+    /// Where that cannot be made.
+    pub(in crate::sandbox) fn host_folder(&self, place: usize) -> Result<PathBuf> {
+        if self.has_host(place) {
+            return Ok(self.record.layers[place].path.clone());
+        }
+        let nothing = self.path.join("nothing");
+        std::fs::create_dir_all(&nothing).context(|| format!("make {nothing:?}"))?;
+        Ok(nothing)
+    }
+
+    /// Replaces what is remembered, by one rename, and does not wait for the disk: it is on the path of every start.
+    ///
+    /// # Errors
+    /// Where it cannot be written in full; the old one stays.
+    pub fn save(&self) -> Result<()> {
+        let file = self.write_next(RECORD, &self.record)?;
+        disk::soon(&file);
+        self.put_next(RECORD)
+    }
+
+    /// Replaces one of the box's own files, by one rename. After a power cut there is the old one or the new one.
+    ///
+    /// # Errors
+    /// Where it cannot be written in full; the old one stays.
+    pub(in crate::sandbox) fn write_file(&self, name: &str, content: &impl Serialize) -> Result<()> {
+        let file = self.write_next(name, content)?;
+        disk::file(&file).context(|| format!("write {:?}", self.path.join(name)))?;
+        self.put_next(name)
+    }
+
+    fn put_next(&self, name: &str) -> Result<()> {
+        let what = || format!("write {:?}", self.path.join(name));
+        rustix::fs::renameat(&self.fd, next(name), &self.fd, name).context(what)
+    }
+
+    fn write_next(&self, name: &str, content: &impl Serialize) -> Result<OwnedFd> {
+        let what = || format!("write {:?}", self.path.join(name));
+        let content = serde_json::to_vec(content).map_err(|error| Error::new(format!("{}: {error}", what())))?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.fd, next(name), flags, Mode::from(0o600)).context(what)?;
+        let mut rest = content.as_slice();
+        while !rest.is_empty() {
+            let written = rustix::io::write(&file, rest).context(what)?;
+            rest = &rest[written..];
+        }
+        Ok(file)
+    }
+
+    /// Reads one of the box's own files; `None` where there is none.
+    ///
+    /// # Errors
+    /// Where it cannot be read or understood.
+    pub(in crate::sandbox) fn read_file<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Option<T>> {
+        read_file(&self.fd, name, &self.path)
+    }
+}
+
+impl AsFd for Box {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+fn next(name: &str) -> String {
+    format!("{name}.next")
+}
+
+pub(super) fn read_file<T: for<'a> Deserialize<'a>>(folder: &OwnedFd, name: &str, path: &Path) -> Result<Option<T>> {
+    let what = || format!("read {:?}", path.join(name));
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
+        Err(Errno::NOENT) => return Ok(None),
+        other => other.context(what)?,
+    };
+    let mut content = Vec::new();
+    std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut content).context(what)?;
+    serde_json::from_slice(&content).map(Some).map_err(|error| Error::new(format!("{}: {error}", what())))
+}
