@@ -11,6 +11,7 @@ use super::host::{self, HostMount, Top, Treatment};
 use super::store::{self, Box, Layer};
 use crate::error::{Context, Error, Result};
 use crate::plan::{Above, Overlay};
+use crate::sys::filesystem;
 
 /// The folders of a layer.
 pub(super) const UPPER: &str = "upper";
@@ -27,7 +28,7 @@ pub(super) fn folder(top: &Path, place: usize) -> PathBuf {
 /// Where a layer cannot be made, or belongs to another filesystem than the one that is mounted there now.
 pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(PathBuf, Overlay)>> {
     let mut overlays = Vec::new();
-    let before = held.record.layers.len();
+    let before = held.record.layers.clone();
     for mount in mounts {
         let Treatment::Overlay { read_only } = mount.treatment else { continue };
         if mount.top() != Top::Folder {
@@ -44,7 +45,7 @@ pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(Path
         make(&overlay, &mount.path, held.record.notes).context(|| format!("the layer of {:?}", mount.path))?;
         overlays.push((mount.path.clone(), overlay));
     }
-    if held.record.layers.len() != before {
+    if held.record.layers != before {
         held.save()?;
     }
     Ok(overlays)
@@ -78,7 +79,14 @@ pub(super) fn of_place(held: &mut Box, path: &Path, lower: PathBuf, mount: &Host
 fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
     let layer = now(path, mount);
     match held.record.layers.iter().position(|known| known.path == path) {
-        Some(place) => check_same(held, place, &layer).map(|()| place),
+        Some(place) => {
+            check_same(held, place, &layer)?;
+            // Nothing is there that belongs to the one of before, or it is the same and better known.
+            if held.is_unchanged(place) || layer.identity.is_some() {
+                held.record.layers[place] = layer;
+            }
+            Ok(place)
+        }
         None => {
             held.record.layers.push(layer);
             Ok(held.record.layers.len() - 1)
@@ -90,7 +98,33 @@ fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
 fn now(path: &Path, mount: &HostMount) -> Layer {
     let inner = path.strip_prefix(&mount.path).unwrap_or(path);
     let root = if inner.as_os_str().is_empty() { mount.root.clone() } else { mount.root.join(inner) };
-    Layer { path: path.to_owned(), root, kind: mount.kind.clone() }
+    Layer { path: path.to_owned(), root, kind: mount.kind.clone(), identity: identity(path, &mount.kind) }
+}
+
+/// Filesystems that are the same ones after a reboot.
+const DISKS: [&str; 12] =
+    ["bcachefs", "btrfs", "exfat", "ext2", "ext3", "ext4", "f2fs", "jfs", "nilfs2", "ntfs3", "vfat", "xfs"];
+
+/// Those of them whose number in statfs(2) is made of the one that they were given when they were made.
+const NUMBERED: [&str; 5] = ["btrfs", "ext2", "ext3", "ext4", "f2fs"];
+
+/// Which filesystem of its type it is, in one of two forms. What lives in memory is a new one after each reboot, and nobody's
+/// mistake; an overlay has no number of its own that stays.
+fn identity(path: &Path, kind: &str) -> Option<String> {
+    if !DISKS.contains(&kind) {
+        return None;
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let folder = rustix::fs::openat(CWD, path, flags, Mode::empty()).ok()?;
+    match filesystem::uuid(&folder) {
+        Ok(bytes) if bytes.iter().any(|byte| *byte != 0) => {
+            Some(bytes.iter().fold("uuid:".to_owned(), |text, byte| format!("{text}{byte:02x}")))
+        }
+        _ if NUMBERED.contains(&kind) => {
+            rustix::fs::fstatvfs(&folder).ok().map(|found| format!("number:{:x}", found.f_fsid))
+        }
+        _ => None,
+    }
 }
 
 fn above(held: &Box, place: usize) -> Above {
@@ -104,8 +138,9 @@ fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
     if is_same(layer, now) || held.is_unchanged(place) {
         return Ok(());
     }
+    let other = if (&layer.kind, &layer.root) == (&now.kind, &now.root) { "another " } else { "" };
     Err(Error::new(format!(
-        "the box {} has changes of {:?} on {}, but now {} is mounted there",
+        "the box {} has changes of {:?} on {}, but now {other}{} is mounted there",
         held.name(),
         layer.path,
         layer.kind,
@@ -115,7 +150,16 @@ fn check_same(held: &Box, place: usize, now: &Layer) -> Result<()> {
 }
 
 fn is_same(one: &Layer, other: &Layer) -> bool {
-    (&one.kind, &one.root) == (&other.kind, &other.root)
+    (&one.kind, &one.root) == (&other.kind, &other.root) && !are_told_apart(&one.identity, &other.identity)
+}
+
+/// Whether two are known, in one form, and differ: a newer kernel may tell it in another form.
+fn are_told_apart(one: &Option<String>, other: &Option<String>) -> bool {
+    let parts = |known: &'_ Option<String>| {
+        let (form, number) = known.as_deref()?.split_once(':')?;
+        Some((form.to_owned(), number.to_owned()))
+    };
+    matches!((parts(one), parts(other)), (Some(one), Some(other)) if one.0 == other.0 && one.1 != other.1)
 }
 
 /// The layers whose filesystem is not where the box saw it: their changes must not be taken for another's.
@@ -201,4 +245,18 @@ fn copy_attributes(from: &Path, to: &Path, notes: Notes) -> Result<()> {
     rustix::fs::utimensat(&to, "", &times, AtFlags::EMPTY_PATH)
         .or_else(|_| rustix::fs::futimens(&to, &times))
         .context(|| "set the times")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_told_in_two_forms_says_nothing() {
+        let known = |text: &str| Some(text.to_owned());
+        assert!(are_told_apart(&known("uuid:1"), &known("uuid:2")));
+        assert!(!are_told_apart(&known("uuid:1"), &known("uuid:1")));
+        assert!(!are_told_apart(&known("uuid:1"), &known("number:2")));
+        assert!(!are_told_apart(&None, &known("number:2")));
+    }
 }

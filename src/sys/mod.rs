@@ -10,6 +10,7 @@ pub mod bpf;
 pub mod clone;
 pub mod entry;
 pub mod exec;
+pub mod filesystem;
 pub mod handle;
 pub mod interface;
 pub mod keyring;

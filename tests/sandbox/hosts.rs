@@ -223,3 +223,31 @@ fn a_new_name_of_a_file_of_the_host_is_one_there_as_well() {
     place.sandbox("undo", ["b"]).run().ok();
     assert_eq!(place.content(), before);
 }
+
+#[test]
+fn another_disk_of_the_same_kind_is_not_given_the_changes() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    // Two disks that look alike, and a copy of the first one, which is the same as far as anybody can tell.
+    let script = format!(
+        "exec </dev/null
+         sandbox() {{ verb=$1; shift; {} sandbox \"$verb\" --store {store} \"$@\"; }}
+         mount -t tmpfs t .; cd \"$PWD\"; mkdir a
+         for i in one two; do truncate -s 8M $i; mkfs.ext4 -q -O ^has_journal $i; mount -o loop $i a; echo $i >a/f; umount a; done
+         cp one copy
+         on() {{ disk=$1; shift; mount -o loop $disk a; code=0; \"$@\" || code=$?; umount a; return $code; }}
+         on one sandbox run --name b sh -c 'cat a/f'
+         on two sandbox run --name b sh -c 'cat a/f; echo box >a/f'
+         on one sandbox run --name b cat a/f || echo $?
+         on one sandbox diff b; on one sandbox commit b; on one cat a/f
+         on two sandbox run --name b cat a/f
+         cp two copy; on copy sandbox diff b; on copy sandbox commit b; on copy cat a/f",
+        runtime()
+    );
+    let out = TestCommand::new(["unshare", "-m", "sh", "-ec", &script]).cwd(place.host()).run();
+    let path = place.path("a/f");
+    let wanted = format!(
+        "one\ntwo\n125\nnothing changed\nnothing to do\none\nbox\nM {path}  content, times\n1 modified\n1 taken over\nbox"
+    );
+    out.ok().stdout(&wanted).err_has("but now another ext4 is mounted there").err_has("is not mounted there now");
+}

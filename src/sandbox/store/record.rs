@@ -43,7 +43,7 @@ pub struct Record {
 }
 
 /// The changes of one filesystem.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::sandbox) struct Layer {
     /// Where it is mounted on the host.
     #[serde(with = "text::as_text")]
@@ -53,6 +53,9 @@ pub(in crate::sandbox) struct Layer {
     pub(in crate::sandbox) root: PathBuf,
     /// The filesystem's type.
     pub(in crate::sandbox) kind: String,
+    /// Which one of its type it is, where that can be told across a reboot.
+    #[serde(default)]
+    pub(in crate::sandbox) identity: Option<String>,
 }
 
 /// One run of a box.
