@@ -7,20 +7,25 @@ use crate::commits::all_sorts;
 use crate::place::Place;
 use crate::util::command::Output;
 
-/// The calls by which a commit changes something.
-const CALLS: [&str; 12] = [
-    "chmod",
+/// The calls by which a commit changes something, or waits for the disk.
+const CALLS: [&str; 17] = [
+    "copy_file_range",
+    "fchmod",
+    "fchmodat",
     "fchownat",
+    "fsync",
     "ftruncate",
     "linkat",
     "mkdirat",
     "mknodat",
     "openat",
-    "rename",
     "renameat",
+    "rename",
     "setxattr",
     "symlinkat",
+    "syncfs",
     "unlinkat",
+    "utimensat",
 ];
 
 /// Runs a command that dies at its `number`th call of a kind.
@@ -73,7 +78,7 @@ fn a_killed_commit_is_finished_or_taken_back() {
     };
     let mut attempt = attempt;
     let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
-    assert!(moments > 40, "only {moments} moments");
+    assert!(moments > 60, "only {moments} moments");
 }
 
 #[test]
@@ -96,5 +101,5 @@ fn a_killed_undo_is_finished() {
         killed
     };
     let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
-    assert!(moments > 40, "only {moments} moments");
+    assert!(moments > 60, "only {moments} moments");
 }

@@ -9,6 +9,7 @@
 //! | `diffs.rs` | `diff` as it is read: renamings, tree, patterns, expectations |
 //! | `commits.rs` | `commit`, `undo`: what comes over, conflicts, failures |
 //! | `kills.rs` | a commit and an undo killed at any moment |
+//! | `killed_runs.rs` | a run killed at any moment: the runtime, its first process, its program |
 //! | `hosts.rs` | a host that changes below a box |
 //! | `large.rs` | many files, deep trees |
 //! | `full.rs` | a disk that is full |
@@ -41,6 +42,7 @@ mod diffs;
 mod export;
 mod full;
 mod hosts;
+mod killed_runs;
 mod kills;
 mod lab;
 mod large;

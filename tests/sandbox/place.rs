@@ -82,6 +82,11 @@ impl Place {
         }
     }
 
+    /// The folder with all of it.
+    pub fn top(&self) -> &Path {
+        &self.top
+    }
+
     /// The folder of the host.
     pub fn host(&self) -> PathBuf {
         self.top.join("host")
