@@ -7,7 +7,7 @@ use super::{Command, Global};
 use crate::error::{Error, Result};
 
 /// One flag of a command.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Flag {
     /// How it is written: `--bundle -b DIR`. The long name comes first, the short one may be missing, and so may the
     /// name of the value, for a switch.
@@ -63,7 +63,19 @@ pub trait Args: Default {
     fn set(&mut self, index: usize, value: &OsStr) -> Result<(), String>;
 }
 
-/// Declares a struct of flags. The comment of a field is its help; a field that has none is not listed.
+/// Two tables of flags as one, of so many rows.
+pub const fn joined<const COUNT: usize>(first: &[Flag], second: &[Flag]) -> [Flag; COUNT] {
+    let mut all = [if first.is_empty() { second[0] } else { first[0] }; COUNT];
+    let mut index = 0;
+    while index < COUNT {
+        all[index] = if index < first.len() { first[index] } else { second[index - first.len()] };
+        index += 1;
+    }
+    all
+}
+
+/// Declares a struct of flags. The comment of a field is its help; a field that has none is not listed. `with FIELD: STRUCT`
+/// takes in the flags of another such struct, behind its own.
 ///
 /// ```
 /// myrt::args! {
@@ -80,7 +92,8 @@ pub trait Args: Default {
 macro_rules! args {
     (
         #[doc = $doc:literal]
-        $visibility:vis struct $name:ident { $($(#[doc = $help:literal])* $field:ident: $type:ty = $spec:literal,)* }
+        $visibility:vis struct $name:ident $(with $more:ident: $others:ty)?
+        { $($(#[doc = $help:literal])* $field:ident: $type:ty = $spec:literal,)* }
     ) => {
         #[doc = $doc]
         #[derive(Debug, Default)]
@@ -90,16 +103,32 @@ macro_rules! args {
                 $(#[doc = $help])*
                 pub $field: $type,
             )*
+            $(
+                #[allow(missing_docs, reason = "flags that several commands have")]
+                pub $more: $others,
+            )?
         }
 
-        impl $crate::cli::Args for $name {
-            const FLAGS: &'static [$crate::cli::Flag] = &[$($crate::cli::Flag {
+        impl $name {
+            const OWN: &'static [$crate::cli::Flag] = &[$($crate::cli::Flag {
                 spec: $spec,
                 help: concat!($($help),*),
                 takes_value: <$type as $crate::cli::values::Value>::TAKES_VALUE,
                 many: <$type as $crate::cli::values::Value>::MANY,
                 choices: <$type as $crate::cli::values::Value>::CHOICES,
             }),*];
+        }
+
+        impl $crate::cli::Args for $name {
+            const FLAGS: &'static [$crate::cli::Flag] = {
+                #[allow(unused, reason = "there may be others behind them")]
+                let flags = Self::OWN;
+                $(
+                    const ALL: usize = $name::OWN.len() + <$others as $crate::cli::Args>::FLAGS.len();
+                    let flags: &[_] = const { &$crate::cli::joined::<ALL>($name::OWN, <$others as $crate::cli::Args>::FLAGS) };
+                )?
+                flags
+            };
 
             #[allow(unused, reason = "a struct without fields")]
             fn set(&mut self, index: usize, value: &std::ffi::OsStr) -> $crate::error::Result<(), String> {
@@ -110,6 +139,8 @@ macro_rules! args {
                     }
                     row += 1;
                 )*
+                $(return $crate::cli::Args::set(&mut self.$more, index - row, value);)?
+                #[allow(unreachable_code, reason = "there may be no others")]
                 Ok(())
             }
         }

@@ -16,7 +16,7 @@ pub mod values;
 
 use std::ffi::OsString;
 
-pub use args::{Args, Flag, Parsed};
+pub use args::{Args, Flag, Parsed, joined};
 pub use global::Global;
 pub use help::{command_help, main_help, version};
 

@@ -285,6 +285,23 @@ impl Layout {
         entry
     }
 
+    /// Adds an index with the tag `all`: one image for this machine with a file `native`, and one for another, `foreign`.
+    pub fn platforms(&mut self) {
+        let mut entries = Vec::new();
+        for (arch, name) in [(architecture(), "native"), ("mips", "foreign")] {
+            let layer = self.blob("application/vnd.oci.image.layer.v1.tar", &Tar::default().file(name, name).done());
+            let config = json!({ "os": "linux", "architecture": arch,
+                                 "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] } });
+            let mut entry = self.manifest(name, &config, &[layer]);
+            entry["platform"] = json!({ "os": "linux", "architecture": arch });
+            entries.push(entry);
+        }
+        let index = json!({ "schemaVersion": 2, "manifests": entries });
+        let mut entry = self.blob("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
+        entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "all" });
+        self.add(entry);
+    }
+
     fn write(&self) {
         let index = json!({ "schemaVersion": 2, "manifests": self.manifests });
         fs::write(self.folder.join("index.json"), index.to_string()).unwrap();

@@ -31,20 +31,7 @@ fn a_tag_names_one_of_several() {
 #[test]
 fn an_index_is_for_several_platforms() {
     let place = Place::new("platforms");
-    let mut layout = Layout::new(&place.path("oci"));
-    let mut entries = Vec::new();
-    for (arch, name) in [(architecture(), "native"), ("mips", "foreign")] {
-        let layer = layout.blob("application/vnd.oci.image.layer.v1.tar", &file(name).0);
-        let config = json!({ "os": "linux", "architecture": arch,
-                             "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] } });
-        let mut entry = layout.manifest(name, &config, &[layer]);
-        entry["platform"] = json!({ "os": "linux", "architecture": arch });
-        entries.push(entry);
-    }
-    let index = json!({ "schemaVersion": 2, "manifests": entries });
-    let mut entry = layout.blob("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
-    entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "all" });
-    layout.add(entry);
+    Layout::new(&place.path("oci")).platforms();
     place.image(["unpack", "oci:oci:all", "box"]).run().ok();
     assert!(place.path("box/rootfs/native").exists());
     place.image(["unpack", "--platform", "linux/mips", "oci:oci:all", "other"]).run().ok();

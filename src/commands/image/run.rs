@@ -12,15 +12,10 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, WaitId, WaitIdOptions};
 
-use super::shared::{Network, Verify, limits};
-use crate::cli::values::Size;
+use super::shared::{FromSource, Network};
 use crate::cli::{self, Args as _, Command, Group, Parsed};
 use crate::commands::has_single_tree;
 use crate::error::{Context, Error, Result};
-use crate::image::platform::Platform;
-use crate::image::progress::Show;
-use crate::image::registry::Access;
-use crate::image::source::Source;
 use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
 use crate::plan::ContainerId;
@@ -30,31 +25,13 @@ use crate::sys::signal;
 
 crate::args! {
     /// Flags of `image run`.
-    pub struct Args {
+    pub struct Args with image: FromSource {
         /// The container's ID (default: one that nobody has)
         name: Option<String> = "--name ID",
-        /// Take the image for this platform, such as linux/arm64 (default: this machine's)
-        platform: Option<Platform> = "--platform OS/ARCH",
         /// Give the program a terminal (default: where the caller has one)
         tty: bool = "--tty -t",
         /// The container's network: none (default, a loopback interface alone) or host
         network: Option<Network> = "--network NAME",
-        /// The file with logins to registries (default: where podman and docker keep them)
-        authfile: Option<PathBuf> = "--authfile FILE",
-        /// Who to be to the registry, whatever files say; others see it in the list of processes
-        creds: Option<String> = "--creds USER[:PASSWORD]",
-        /// The folder with the registry's CA (*.crt) and what to show it (*.cert, *.key); default: its
-        /// name in /etc/docker/certs.d, /etc/containers/certs.d, ~/.config/containers/certs.d
-        cert_dir: Option<PathBuf> = "--cert-dir DIR",
-        /// Believe registries only by certificates that this host knows (default); with =false any
-        /// certificate will do, and plain http
-        tls_verify: Verify = "--tls-verify",
-        /// Speak to the registry by http
-        plain_http: bool = "--plain-http",
-        /// Refuse images that unpack to more (default: 64g)
-        max_size: Option<Size> = "--max-size BYTES",
-        /// Refuse images with more files (default: 4000000)
-        max_entries: Option<u64> = "--max-entries N",
         /// Say nothing of the image but warnings and errors
         quiet: bool = "--quiet -q",
     }
@@ -83,14 +60,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
     let Some((source, command)) = parsed.words.split_first() else {
         return Err(Error::new("image run: SOURCE is missing"));
     };
-    let access = Access {
-        creds: args.creds,
-        authfile: args.authfile,
-        cert_dir: args.cert_dir,
-        unverified: args.tls_verify.is_off(),
-        plain_http: args.plain_http,
-    };
-    let source = Source::parse(source)?.reached(&access, Show::unless(args.quiet))?;
+    let source = args.image.source(source, args.quiet)?;
     let command = command.iter().map(|word| match word.to_str() {
         Some(word) => Ok(word.to_owned()),
         None => Err(Error::new(format!("{word:?} is not UTF-8, as config.json has to be"))),
@@ -110,8 +80,8 @@ fn run(parsed: &Parsed) -> Result<u8> {
         host_network: args.network == Some(Network::Host),
         maps: Maps::of_caller(),
     };
-    let limits = limits(args.max_size, args.max_entries)?;
-    let platform = args.platform.unwrap_or_else(Platform::host);
+    let limits = args.image.limits()?;
+    let platform = args.image.platform();
     let folder = std::env::var_os("TMPDIR").map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from);
     let folder = std::path::absolute(&folder).context(|| format!("{folder:?}"))?.join(format!("myrt-{id}"));
 

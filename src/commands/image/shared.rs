@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::values::{Size, Value};
 use crate::error::{Context, Error, Result};
 use crate::image::limits::Limits;
+use crate::image::platform::Platform;
+use crate::image::progress::Show;
+use crate::image::registry::Access;
+use crate::image::source::Source;
 use crate::image::store::Store;
 use crate::image::{Maps, rootless};
 
@@ -53,14 +57,57 @@ impl Verify {
     }
 }
 
-/// The caps that flags ask for, or the usual ones.
-pub fn limits(size: Option<Size>, entries: Option<u64>) -> Result<Limits> {
-    let mut limits = Limits::default();
-    if let Some(Size(size)) = size {
-        limits.bytes = u64::try_from(size).map_err(|_| Error::new("--max-size: not below 0"))?;
+crate::args! {
+    /// Flags of the commands that take an image from its source.
+    pub struct FromSource {
+        /// Take the image for this platform, such as linux/arm64 (default: this machine's)
+        platform: Option<Platform> = "--platform OS/ARCH",
+        /// The file with logins to registries (default: where podman and docker keep them)
+        authfile: Option<PathBuf> = "--authfile FILE",
+        /// Who to be to the registry, whatever files say; others see it in the list of processes
+        creds: Option<String> = "--creds USER[:PASSWORD]",
+        /// The folder with the registry's CA (*.crt) and what to show it (*.cert, *.key); default: its
+        /// name in /etc/docker/certs.d, /etc/containers/certs.d, ~/.config/containers/certs.d
+        cert_dir: Option<PathBuf> = "--cert-dir DIR",
+        /// Believe registries only by certificates that this host knows (default); with =false any
+        /// certificate will do, and plain http
+        tls_verify: Verify = "--tls-verify",
+        /// Speak to the registry by http
+        plain_http: bool = "--plain-http",
+        /// Refuse images that unpack to more (default: 64g)
+        max_size: Option<Size> = "--max-size BYTES",
+        /// Refuse images with more files (default: 4000000)
+        max_entries: Option<u64> = "--max-entries N",
     }
-    limits.entries = entries.unwrap_or(limits.entries);
-    Ok(limits)
+}
+
+impl FromSource {
+    /// The source of this name, as the flags say that it is reached; progress is shown unless the caller wants quiet.
+    pub fn source(&self, name: &OsStr, quiet: bool) -> Result<Source> {
+        let access = Access {
+            creds: self.creds.clone(),
+            authfile: self.authfile.clone(),
+            cert_dir: self.cert_dir.clone(),
+            unverified: self.tls_verify.is_off(),
+            plain_http: self.plain_http,
+        };
+        Source::parse(name)?.reached(&access, Show::unless(quiet))
+    }
+
+    /// The platform that is asked for, or this machine's.
+    pub fn platform(&self) -> Platform {
+        self.platform.clone().unwrap_or_else(Platform::host)
+    }
+
+    /// The caps that are asked for, or the usual ones.
+    pub fn limits(&self) -> Result<Limits> {
+        let mut limits = Limits::default();
+        if let Some(Size(size)) = self.max_size {
+            limits.bytes = u64::try_from(size).map_err(|_| Error::new("--max-size: not below 0"))?;
+        }
+        limits.entries = self.max_entries.unwrap_or(limits.entries);
+        Ok(limits)
+    }
 }
 
 /// Does something with the store, with the rights that its files need. Gives the exit code.

@@ -1,44 +1,21 @@
 //! `myrt image unpack`: an image becomes a bundle.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::shared::{Network, Verify, hostname, limits};
-use crate::cli::values::Size;
+use super::shared::{FromSource, Network, hostname};
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, has_single_tree, output};
 use crate::error::{Error, Result};
-use crate::image::platform::Platform;
-use crate::image::progress::Show;
-use crate::image::registry::Access;
-use crate::image::source::Source;
 use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
 
 crate::args! {
     /// Flags of `image unpack`.
-    pub struct Args {
-        /// Take the image for this platform, such as linux/arm64 (default: this machine's)
-        platform: Option<Platform> = "--platform OS/ARCH",
+    pub struct Args with image: FromSource {
         /// Give the program a terminal
         tty: bool = "--tty -t",
         /// The container's network: none (default, a loopback interface alone) or host
         network: Option<Network> = "--network NAME",
-        /// The file with logins to registries (default: where podman and docker keep them)
-        authfile: Option<PathBuf> = "--authfile FILE",
-        /// Who to be to the registry, whatever files say; others see it in the list of processes
-        creds: Option<String> = "--creds USER[:PASSWORD]",
-        /// The folder with the registry's CA (*.crt) and what to show it (*.cert, *.key); default: its
-        /// name in /etc/docker/certs.d, /etc/containers/certs.d, ~/.config/containers/certs.d
-        cert_dir: Option<PathBuf> = "--cert-dir DIR",
-        /// Believe registries only by certificates that this host knows (default); with =false any
-        /// certificate will do, and plain http
-        tls_verify: Verify = "--tls-verify",
-        /// Speak to the registry by http
-        plain_http: bool = "--plain-http",
-        /// Refuse images that unpack to more (default: 64g)
-        max_size: Option<Size> = "--max-size BYTES",
-        /// Refuse images with more files (default: 4000000)
-        max_entries: Option<u64> = "--max-entries N",
         /// How to say what was made: table (default) or json
         format: Option<Format> = "--format -f FORMAT",
         /// Say nothing but warnings and errors
@@ -81,16 +58,9 @@ fn run(parsed: &Parsed) -> Result<u8> {
     let [source, folder] = &parsed.words[..] else {
         return Err(Error::new("image unpack: SOURCE and BUNDLE are expected"));
     };
-    let access = Access {
-        creds: args.creds,
-        authfile: args.authfile,
-        cert_dir: args.cert_dir,
-        unverified: args.tls_verify.is_off(),
-        plain_http: args.plain_http,
-    };
-    let source = Source::parse(source)?.reached(&access, Show::unless(args.quiet))?;
+    let source = args.image.source(source, args.quiet)?;
     let folder = Path::new(folder);
-    let limits = limits(args.max_size, args.max_entries)?;
+    let limits = args.image.limits()?;
     let wishes = Wishes {
         command: Vec::new(),
         terminal: args.tty,
@@ -99,7 +69,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
         host_network: args.network == Some(Network::Host),
         maps: Maps::of_caller(),
     };
-    let platform = args.platform.unwrap_or_else(Platform::host);
+    let platform = args.image.platform();
     rootless::inside(&wishes.maps, || {
         let made = bundle::unpack(&source, &platform, folder, limits, &wishes, bundle::Lasting::Files)?;
         for sentence in &made.left_out {

@@ -14,7 +14,7 @@ use std::path::Path;
 
 use serde_json::json;
 
-use crate::make::{Header, Layout, Pack, Place, Tar, architecture};
+use crate::make::{Header, Layout, Pack, Place, Tar};
 use crate::unpack::{busybox, run};
 use crate::util::command::{Running, copy_executable, write_executable};
 use crate::util::user::Ordinary;
@@ -115,20 +115,7 @@ fn an_image_comes_from_a_registry_in_every_way() {
 #[test]
 fn an_index_in_a_registry_is_for_several_platforms() {
     let place = Place::new("registry-index");
-    let mut layout = Layout::new(&place.path("oci"));
-    let mut entries = Vec::new();
-    for (arch, name) in [(architecture(), "native"), ("mips", "foreign")] {
-        let layer = layout.blob("application/vnd.oci.image.layer.v1.tar", &Tar::default().file(name, "x").done());
-        let config = json!({ "os": "linux", "architecture": arch,
-                             "rootfs": { "type": "layers", "diff_ids": [layer["digest"]] } });
-        let mut entry = layout.manifest(name, &config, &[layer]);
-        entry["platform"] = json!({ "os": "linux", "architecture": arch });
-        entries.push(entry);
-    }
-    let index = json!({ "schemaVersion": 2, "manifests": entries });
-    let mut entry = layout.blob("application/vnd.oci.image.index.v1+json", index.to_string().as_bytes());
-    entry["annotations"] = json!({ "org.opencontainers.image.ref.name": "all" });
-    layout.add(entry);
+    Layout::new(&place.path("oci")).platforms();
     let registry = Registry::start(&place);
     registry.push(&place, "all", "app:all", &["--all"]);
     registry.push(&place, "all", "app:docker", &["--all", "--format", "v2s2"]);
