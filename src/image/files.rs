@@ -68,7 +68,11 @@ impl Folder {
     /// Where it is missing, or may not be read.
     pub fn open(path: &Path) -> Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let fd = rustix::fs::open(path, flags, Mode::empty()).context(|| format!("open {path:?}"))?;
+        let fd = rustix::fs::open(path, flags, Mode::empty()).context(|| format!("open {path:?}"));
+        let fd = fd.map_err(|error| match error.errno() {
+            Some(Errno::NOTDIR) => error.hint("an archive is named by oci-archive:FILE, or docker-archive:FILE"),
+            _ => error,
+        })?;
         Ok(Self { fd, path: path.to_owned() })
     }
 }

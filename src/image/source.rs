@@ -76,7 +76,7 @@ impl Source {
         let (before, rest) = colon.map_or((&b""[..], bytes), |colon| (&bytes[..colon], &bytes[colon + 1..]));
         let form = FORMS.iter().find(|(_, form, ..)| form.as_bytes() == before).filter(|_| !rest.is_empty());
         let Some((form, _, _, named)) = form else {
-            return Err(Error::new(format!("{}: not an image's source", text.display())).hint(forms()));
+            return Err(Error::new(format!("{}: not an image's source", text.display())).hint(meant(text)));
         };
         let (path, name) = if *named { path_and_name(rest)? } else { (OsStr::from_bytes(rest).into(), None) };
         if *form == Form::Registry {
@@ -179,6 +179,29 @@ impl Display for Source {
     }
 }
 
+/// What somebody may have meant who wrote no form, for a hint.
+fn meant(text: &OsStr) -> String {
+    let shown = text.display();
+    let path = path_and_name(text.as_bytes()).map(|(path, _)| path).unwrap_or_default();
+    let has_form =
+        path.as_os_str().is_empty() || text.is_empty() || FORMS.iter().any(|(_, form, ..)| path == Path::new(form));
+    match std::fs::metadata(&path) {
+        _ if has_form => forms(),
+        Ok(found) if found.is_file() => {
+            format!("for an archive: oci-archive:{shown}, or docker-archive:{shown} where `docker save` has made it")
+        }
+        Ok(_) if path.join("oci-layout").exists() => format!("oci:{shown} names it"),
+        Ok(_) => format!("dir:{shown} names a root filesystem, or what skopeo has copied"),
+        Err(_) if path.is_absolute() || path.starts_with(".") || path.starts_with("..") => {
+            format!("there is no {}, and {}", path.display(), forms())
+        }
+        Err(_) => format!(
+            "in a registry docker://{shown} names it; one in the store `myrt image bundle` takes. Else {}",
+            forms()
+        ),
+    }
+}
+
 /// All forms of a source, for a hint.
 fn forms() -> String {
     let forms: Vec<String> = FORMS.iter().map(|(_, form, rest, _)| format!("{form}:{rest}")).collect();
@@ -217,8 +240,16 @@ mod tests {
         let (one, other) = (parse("oci:a:b:c").unwrap(), parse("dir:a:b").unwrap());
         assert_eq!((one.path.to_str(), one.name.as_deref()), (Some("a"), Some("b:c")));
         assert_eq!((other.path.to_str(), other.name), (Some("a:b"), None));
-        for text in ["debian", "oci:", "oci", ":x", "ostree:x"] {
+        for text in ["debian", "oci:", "oci", ":x", "ostree:x", "", "./none:x"] {
             assert!(parse(text).unwrap_err().remedy().unwrap().contains("oci:DIR"), "{text}");
+        }
+        for (text, meant) in [
+            ("Cargo.toml", "docker-archive:Cargo.toml"),
+            ("./src", "dir:./src"),
+            ("debian:12", "docker://debian:12"),
+            ("ghcr.io/a/b", "docker://ghcr.io/a/b"),
+        ] {
+            assert!(parse(text).unwrap_err().remedy().unwrap().contains(meant), "{text}");
         }
     }
 }

@@ -54,8 +54,8 @@ fn everything_is_copied_as_it_is() {
     // And once more, from the copy, into a store: the same folder is the same layer.
     let store = place.text("store");
     let pull = |source: &str| place.image(["pull", "--store", &store, "--name", "x", source]).run().ok().out();
-    assert_eq!(pull("dir:root"), "x: 1 layers, 1 of them new\n");
-    assert_eq!(pull("dir:box/rootfs"), "x: 1 layers, 0 of them new\n");
+    assert_eq!(pull("dir:root"), "x: 1 layer, 1 of them new\n");
+    assert_eq!(pull("dir:box/rootfs"), "x: 1 layer, 0 of them new\n");
     assert_eq!(listing(&place.path("store/d/0")), before);
 }
 

@@ -92,6 +92,12 @@ fn every_form_is_the_same_image() {
     refused("docker-archive:docker.tar:me/two:1", "me/one:1");
     refused("oci-archive:one.tar:none", "tag");
     refused("dir:oci", "no root filesystem");
+    refused("oci:one.tar", "oci-archive:");
+    refused("one.tar", "oci-archive:one.tar");
+    refused("oci", "oci:DIR");
+    refused("./oci:one", "oci:./oci:one names it");
+    refused("folder", "dir:folder names");
+    refused("app:1", "docker://app:1");
     fs::write(place.path("folder/version"), "Directory Transport Version: 1.1\n").unwrap();
     let manifest = fs::read_to_string(place.path("folder/manifest.json")).unwrap();
     let manifest: Value = serde_json::from_str(&manifest).unwrap();

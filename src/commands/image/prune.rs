@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::shared::with_store;
+use super::shared::{layers, with_store};
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, output};
 use crate::error::Result;
@@ -38,7 +38,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
         let pruned = store.prune()?;
         match args.format.unwrap_or_default() {
             Format::Json => output::json(&pruned),
-            Format::Table => output::print(&format!("{} layers removed\n", pruned.layers)),
+            Format::Table => output::print(&format!("{} removed\n", layers(pruned.layers))),
         }
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::shared::{FromSource, with_store};
+use super::shared::{FromSource, layers, with_store};
 use crate::cli::{Args as _, Command, Group, Parsed};
 use crate::commands::{Format, output};
 use crate::error::{Error, Result};
@@ -58,7 +58,7 @@ fn run(parsed: &Parsed) -> Result<u8> {
             Format::Json => output::json(&pulled.record),
             Format::Table => {
                 let (all, new) = (pulled.record.layers.len(), pulled.unpacked);
-                output::print(&format!("{name}: {all} layers, {new} of them new\n"))
+                output::print(&format!("{name}: {}, {new} of them new\n", layers(all)))
             }
         }
     })

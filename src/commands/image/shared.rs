@@ -120,6 +120,11 @@ pub fn with_store(path: Option<&Path>, maps: &Maps, work: impl FnOnce(&Store) ->
     rootless::inside(maps, || work(&Store::open(&path)?))
 }
 
+/// So many layers, in words.
+pub fn layers(count: usize) -> String {
+    if count == 1 { "1 layer".to_owned() } else { format!("{count} layers") }
+}
+
 /// A word that names an image.
 pub fn name(word: Option<&OsString>) -> Result<&str> {
     let word = word.ok_or_else(|| Error::new("the image's name is missing"))?;
