@@ -259,6 +259,40 @@ fn one_that_is_frozen_from_outside_is_paused() {
 }
 
 #[test]
+fn a_cgroup_that_is_there_already_and_frozen_is_refused_and_left_alone() {
+    if !has("freezer") {
+        return;
+    }
+    let bundle = Bundle::busybox("v1_prepared_frozen");
+    let prepared = folder(&bundle, "freezer");
+    fs::create_dir_all(&prepared).unwrap();
+    fs::write(prepared.join("freezer.state"), "FROZEN").unwrap();
+    bundle.sleeps().create().fails().err_has("container's cgroup unexpectedly frozen");
+    assert_eq!(read(&bundle, "freezer", "freezer.state"), "FROZEN");
+    fs::remove_dir(prepared).unwrap();
+    bundle.assert_clean();
+}
+
+#[test]
+fn a_cpuset_whose_parents_have_no_cpus_yet_gets_some() {
+    if !has("cpuset") {
+        return;
+    }
+    let bundle = Bundle::busybox("v1_empty_cpuset");
+    let pod = PathBuf::from(format!("/sys/fs/cgroup/cpuset/myrt-test-pod-{}", bundle.id));
+    fs::create_dir_all(pod.join("below")).unwrap();
+    let path = format!("/{}/below/{}", pod.file_name().unwrap().to_str().unwrap(), bundle.id);
+    bundle.sleeps().config(|config| config["linux"]["cgroupsPath"] = json!(path));
+    bundle.run_detached();
+    let pid = bundle.pid().to_string();
+    let inside = fs::read_to_string(pod.join("below").join(&bundle.id).join("cgroup.procs")).unwrap();
+    assert!(inside.lines().any(|line| line == pid), "{inside}");
+    bundle.delete_force().ok();
+    fs::remove_dir(pod.join("below")).unwrap();
+    fs::remove_dir(pod).unwrap();
+}
+
+#[test]
 fn device_rules_are_in_the_list() {
     if !has("devices") {
         return;

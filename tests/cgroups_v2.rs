@@ -128,6 +128,24 @@ fn pause_freezes_and_resume_thaws() {
 }
 
 #[test]
+fn a_cgroup_that_is_there_already_and_frozen_is_refused() {
+    // A scope is systemd's to make.
+    if driver::is_systemd() {
+        return;
+    }
+    let bundle = Bundle::on_v2("v2_prepared_frozen");
+    bundle.sleeps().run_detached();
+    let place = folder(&bundle);
+    bundle.delete_force().ok();
+    fs::create_dir_all(&place).unwrap();
+    fs::write(place.join("cgroup.freeze"), "1").unwrap();
+    bundle.create().fails().err_has("container's cgroup unexpectedly frozen");
+    assert_eq!(read(&bundle, "cgroup.freeze"), "1");
+    fs::remove_dir(place).unwrap();
+    bundle.assert_clean();
+}
+
+#[test]
 fn devices_are_denied_by_a_program_of_the_kernel() {
     let bundle = Bundle::on_v2("v2_devices");
     bundle.sh("mknod /tmp/dev c 1 99; cat /tmp/dev; echo >> /tmp/dev; echo > /dev/null && head -c 1 /dev/zero | wc -c");

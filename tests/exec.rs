@@ -362,4 +362,8 @@ fn a_sub_cgroup_can_be_named() {
     }
     let args = ["exec", "--cgroup", "below", &bundle.id, "cat", "/proc/self/cgroup"];
     bundle.command(args).run().ok().out_has("/below\n");
+    for outside in ["..", "below/../..", "/.."] {
+        let args = ["exec", "--cgroup", outside, &bundle.id, "true"];
+        bundle.command(args).run().fails().err_has("is not a sub cgroup path");
+    }
 }

@@ -260,6 +260,12 @@ fn the_working_folder_is_entered_and_made_if_missing() {
     bundle.args(["pwd"]).config(|config| config["process"]["cwd"] = json!("/tmp")).run().ok().stdout("/tmp");
     bundle.config(|config| config["process"]["cwd"] = json!("/not/yet/there")).run().ok().stdout("/not/yet/there");
     assert!(bundle.rootfs("not/yet/there").is_dir());
+    bundle.config(|config| {
+        config["process"]["cwd"] = json!("/missing/below/a/read-only/root");
+        config["root"]["readonly"] = json!(true);
+    });
+    bundle.run().ok().stdout("/missing/below/a/read-only/root");
+    bundle.config(|config| config["root"]["readonly"] = json!(false));
     bundle.config(|config| config["process"]["cwd"] = json!("relative")).run().fails();
     bundle.config(|config| config["process"]["cwd"] = json!("/etc/passwd")).run().fails();
     bundle.config(|config| config["process"]["cwd"] = json!("")).run().fails();

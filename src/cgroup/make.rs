@@ -44,7 +44,7 @@ pub(super) fn folder(tree: &Tree, made: &mut Made) -> Result<()> {
             Ok(()) => {
                 made.0.push(leaf.clone());
                 if tree.has("cpuset") {
-                    inherit_cpuset(&leaf)?;
+                    inherit_cpuset(&leaf, true)?;
                 }
                 return Ok(());
             }
@@ -71,7 +71,7 @@ fn parents(tree: &Tree, made: &mut Made) -> Result<()> {
             Err(errno) => return Err(errno).context(|| format!("make the cgroup {}", folder.display())),
         }
         if tree.has("cpuset") {
-            inherit_cpuset(&folder)?;
+            inherit_cpuset(&folder, true)?;
         }
     }
     Ok(())
@@ -82,30 +82,51 @@ fn take_over(tree: &Tree, leaf: &Path) -> Result<()> {
     let pids = tree::pids(leaf).context(|| format!("read the processes of the cgroup {}", leaf.display()))?;
     if !pids.is_empty() {
         return Err(Error::new(format!(
-            "the cgroup {} is not empty: {} process(es) live in it",
+            "the container's cgroup is not empty: {} process(es) live in {}",
+            pids.len(),
             leaf.display(),
-            pids.len()
         ))
         .hint("another container uses it: choose another linux.cgroupsPath, or end those processes"));
     }
-    if tree.is_v2() {
-        // What enters a frozen cgroup never runs. The file is missing only where there is no freezer either.
-        let _ = file::write(leaf, "cgroup.freeze", "0");
-    } else if tree.has("freezer") {
-        let _ = file::write(leaf, "freezer.state", "THAWED");
-    } else if tree.has("cpuset") && file::read_line(leaf, "cpuset.cpus").is_ok_and(|cpus| cpus.is_empty()) {
-        inherit_cpuset(leaf)?;
+    // What enters a frozen cgroup never runs, and whoever froze it has had a reason.
+    if is_frozen(tree, leaf) {
+        return Err(Error::new(format!("the container's cgroup unexpectedly frozen: {}", leaf.display()))
+            .hint("thaw it, or remove it: it is empty"));
+    }
+    if tree.has("cpuset") {
+        inherit_cpuset(leaf, false)?;
     }
     Ok(())
 }
 
-/// Gives a new v1 cpuset what the one above has. It starts with no CPU and no memory node, and nothing can enter it so.
-fn inherit_cpuset(folder: &Path) -> Result<()> {
-    let Some(parent) = folder.parent() else { return Ok(()) };
+/// Whether a cgroup is frozen. The file is missing only where there is no freezer either.
+fn is_frozen(tree: &Tree, leaf: &Path) -> bool {
+    let (name, thawed) = if tree.is_v2() { ("cgroup.freeze", "0") } else { ("freezer.state", "THAWED") };
+    (tree.is_v2() || tree.has("freezer")) && file::read_line(leaf, name).is_ok_and(|state| state != thawed)
+}
+
+/// Gives a v1 cpuset without CPUs or memory nodes what the one above has: nothing can enter it so. A new one starts like
+/// this, which needs no look, and whoever made the folders above may have left them so as well.
+fn inherit_cpuset(folder: &Path, new: bool) -> Result<()> {
     for name in ["cpuset.cpus", "cpuset.mems"] {
-        let what = || format!("linux.resources.cpu: copy {name} to {}", folder.display());
-        let value = file::read_line(parent, name).context(what)?;
-        file::write(folder, name, &value).context(what)?;
+        let what = |folder: &Path| format!("linux.resources.cpu: copy {name} to {}", folder.display());
+        let mut empty = Vec::from_iter(new.then_some(folder));
+        let mut value = String::new();
+        for above in folder.ancestors().skip(empty.len()) {
+            value = match file::read_line(above, name) {
+                Ok(value) => value,
+                // Above the hierarchy's root.
+                Err(Errno::NOENT) => break,
+                Err(errno) => return Err(errno).context(|| what(above)),
+            };
+            if !value.is_empty() {
+                break;
+            }
+            empty.push(above);
+        }
+        for below in empty.iter().rev() {
+            file::write(below, name, &value).context(|| what(below))?;
+        }
     }
     Ok(())
 }
@@ -169,6 +190,15 @@ pub(super) fn explain_refusal(tree: &Tree, errno: Errno) -> Error {
             "moving a process needs write access to the nearest cgroup above both places: start from a session \
                         inside, for instance by `systemd-run --user --scope`",
         ),
+        _ => error,
+    }
+}
+
+/// Says why a process cannot enter a v1 cgroup.
+pub(super) fn explain_v1_refusal(folder: &Path, errno: Errno) -> Error {
+    let error = Error::call(format!("enter the cgroup {}", folder.display()), errno);
+    match errno {
+        Errno::NOSPC => error.hint("its cpuset.cpus or cpuset.mems is empty: write the CPUs and memory nodes there"),
         _ => error,
     }
 }

@@ -171,7 +171,7 @@ impl Cgroup {
     /// those of v1 that are named (`exec --cgroup`). They have to exist.
     ///
     /// # Errors
-    /// Where there is no such cgroup or hierarchy.
+    /// Where there is no such cgroup or hierarchy, or a path leads up.
     pub fn sub(record: &Record, paths: &[String]) -> Result<Self> {
         let mut record = record.clone();
         for text in paths {
@@ -179,6 +179,9 @@ impl Cgroup {
                 Some((names, below)) => (Some(names), below),
                 None => (None, text.as_str()),
             };
+            if below.split('/').any(|name| name == "..") {
+                bail!("--cgroup {text}: bad sub cgroup path: {below} is not a sub cgroup path of the container's");
+            }
             let below = path::clean(below);
             let mut found = names.is_none();
             for tree in &mut record.trees {
@@ -188,7 +191,7 @@ impl Cgroup {
                 }
             }
             if !found {
-                bail!("--cgroup {text}: the container has no such controller of cgroup v1");
+                bail!("--cgroup {text}: unknown controller: the container has no such one of cgroup v1");
             }
         }
         Self::join(&record)
@@ -265,7 +268,7 @@ impl Cgroup {
             };
             result.map_err(|errno| match self.record.v2().filter(|_| gate.v2) {
                 Some(tree) => make::explain_refusal(tree, errno),
-                None => Error::call(format!("enter the cgroup {}", gate.folder.display()), errno),
+                None => make::explain_v1_refusal(&gate.folder, errno),
             })?;
         }
         Ok(())

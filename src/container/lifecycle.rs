@@ -231,7 +231,7 @@ impl Container {
 fn wait_for_end(pidfd: &OwnedFd) -> Result<()> {
     match rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&DYING)) {
         Ok(0) => Err(Error::new("the container's process does not end after SIGKILL")
-            .hint("it waits for the kernel, perhaps for a disk or a network filesystem: try again later")),
+            .hint("it waits for the kernel, perhaps for a disk or a network filesystem, or is in a cgroup that somebody froze: try again later")),
         other => other.map(drop).context(|| "wait for the container's process to end"),
     }
 }

@@ -7,7 +7,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
-use rustix::fs::{CWD, FileType, Mode, OFlags};
+use rustix::fs::{Access, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::mount::MountFlags;
 
@@ -16,6 +16,7 @@ use super::pivot::Inside;
 use super::{attributes, devices, fd_path};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
+use crate::sys::beneath::{Beneath, Leaf};
 use crate::sys::procfs::ProcFs;
 
 impl Inside {
@@ -42,7 +43,16 @@ impl Inside {
                 .context(|| format!("mounts[{}]: make {:?} read-only", mount.index, mount.destination))?;
         }
         if rootfs.readonly {
+            self.make_working_folder(&plan.process.cwd)?;
             attributes::read_only(Path::new("/")).context(|| "root.readonly")?;
+        }
+        Ok(())
+    }
+
+    /// A working folder that is missing is made while that can still be done. Where it cannot be, entering it says why.
+    fn make_working_folder(&self, cwd: &Path) -> Result<()> {
+        if rustix::fs::access(cwd, Access::EXISTS) == Err(Errno::NOENT) {
+            let _ = Beneath::open(Path::new("/"))?.ensure(cwd, Leaf::Folder);
         }
         Ok(())
     }

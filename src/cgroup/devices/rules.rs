@@ -143,13 +143,14 @@ pub(super) fn letters(access: u8) -> String {
         .collect()
 }
 
-/// Reads a set of letters; an absent one means all.
+/// Reads a set of letters; an absent one means all. An `a` beside others is a slip that other runtimes pass over.
 fn access(letters: Option<&str>) -> Result<u8> {
     let Some(letters) = letters.filter(|letters| !letters.is_empty()) else { return Ok(ALL) };
     letters.chars().try_fold(0, |bits, letter| match letter {
         'm' => Ok(bits | MKNOD),
         'r' => Ok(bits | READ),
         'w' => Ok(bits | WRITE),
+        'a' if letters.len() > 1 => Ok(bits),
         other => Err(Error::new(format!("access {other:?} is none of r, w, m"))),
     })
 }
@@ -192,8 +193,14 @@ mod tests {
     }
 
     #[test]
+    fn an_a_beside_other_letters_says_nothing() {
+        let all = rules(r#"[{"allow":true},{"allow":false,"type":"c","access":"rwa"}]"#).unwrap();
+        assert_eq!(all.list[0].access, READ | WRITE);
+    }
+
+    #[test]
     fn nonsense_names_its_entry() {
-        let rows = [r#"{"type":"x"}"#, r#"{"access":"rx"}"#, r#"{"type":"c","major":4294967296}"#];
+        let rows = [r#"{"type":"x"}"#, r#"{"access":"a"}"#, r#"{"access":"rx"}"#, r#"{"type":"c","major":4294967296}"#];
         for row in rows {
             let error = rules(&format!(r#"[{{"allow":false}},{row}]"#)).unwrap_err().to_string();
             assert!(error.starts_with("linux.resources.devices[1]: "), "{error}");
