@@ -32,6 +32,9 @@ impl Drop for Made {
     }
 }
 
+/// How often a parent may vanish. Boxes that come and go share one.
+const ATTEMPTS: u32 = 64;
+
 /// Makes the cgroup of one hierarchy. One that is there already is taken over when it is empty.
 ///
 /// # Errors
@@ -39,17 +42,21 @@ impl Drop for Made {
 pub(super) fn folder(tree: &Tree, made: &mut Made) -> Result<()> {
     let leaf = tree.folder();
     // Somebody who removes an empty parent at the same moment makes this fail once, not for ever.
-    for _ in 0..3 {
+    for _ in 0..ATTEMPTS {
         match rustix::fs::mkdir(&leaf, Mode::from(0o755)) {
             Ok(()) => {
                 made.0.push(leaf.clone());
+                // From here on nobody removes a parent.
                 if tree.has("cpuset") {
                     inherit_cpuset(&leaf, true)?;
                 }
                 return Ok(());
             }
             Err(Errno::EXIST) => return take_over(tree, &leaf),
-            Err(Errno::NOENT) => parents(tree, made)?,
+            Err(Errno::NOENT | Errno::NODEV) => match parents(tree, made) {
+                Err(error) if matches!(error.errno(), Some(Errno::NOENT | Errno::NODEV)) => {}
+                other => other?,
+            },
             Err(errno) => return Err(errno).context(|| format!("make the cgroup {}", leaf.display())),
         }
     }

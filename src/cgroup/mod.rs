@@ -39,7 +39,7 @@ use crate::plan::spec::Resources;
 pub use self::events::{Oom, OomEvents};
 pub use self::host::{Host, host};
 pub use self::layout::Kind;
-pub use self::record::{Driver, Record, Request, Tree};
+pub use self::record::{Driver, OF_BOXES, Record, Request, Tree};
 pub use self::remove::remove_record;
 pub use self::stats::{NetworkInterface, Stats};
 pub use self::view::{View, ViewTree};

@@ -115,12 +115,15 @@ impl Tree {
             .iter()
             .take_while(|name| {
                 folder.push(name);
-                file::exists(&folder)
+                **name != OF_BOXES && file::exists(&folder)
             })
             .count();
         tree
     }
 }
+
+/// The folder that holds the cgroups of all boxes, and nothing else: whichever of them goes last removes it.
+pub const OF_BOXES: &str = "myrt-sandbox";
 
 impl Record {
     /// Decides where the container's cgroups will be. Looks at the host, touches nothing.
@@ -265,6 +268,21 @@ mod tests {
         let text = serde_json::to_string(&record).unwrap();
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         assert!(record.trees().iter().all(|tree| tree.path == "/myrt-record/c1" && tree.kept == 0));
+    }
+
+    #[test]
+    fn the_folder_of_boxes_goes_with_the_last_of_them() {
+        let mount = std::env::temp_dir().join(format!("myrt-record-{}", std::process::id()));
+        for folder in [OF_BOXES, "theirs"] {
+            std::fs::create_dir_all(mount.join(folder)).unwrap();
+        }
+        let kept = |path: &str| {
+            let hierarchy = Hierarchy { controllers: String::new(), mount: mount.clone(), own: "/".to_owned() };
+            Tree::new(hierarchy, path.to_owned()).kept
+        };
+        let all = [kept("/theirs/c1"), kept(&format!("/{OF_BOXES}/c1")), kept(&format!("/theirs/{OF_BOXES}/c1"))];
+        std::fs::remove_dir_all(&mount).unwrap();
+        assert_eq!(all, [1, 0, 1]);
     }
 
     #[test]

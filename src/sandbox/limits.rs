@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 
 use crate::bail;
-use crate::cgroup::Driver;
+use crate::cgroup::{Driver, OF_BOXES};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::plan::spec::{Cpu, Memory, Pids};
@@ -78,10 +78,10 @@ impl Limits {
         let found = rustix::fs::fstat(folder).context(|| format!("stat the box {name}"))?;
         let unique = format!("{name}-{:x}-{}", found.st_dev, found.st_ino);
         plan.cgroups_path = Some(match driver {
-            Driver::Systemd => format!(":myrt-sandbox:{unique}"),
-            _ if rustix::process::geteuid().is_root() => format!("/myrt-sandbox/{unique}"),
+            Driver::Systemd => format!(":{OF_BOXES}:{unique}"),
+            _ if rustix::process::geteuid().is_root() => format!("/{OF_BOXES}/{unique}"),
             // An ordinary user makes cgroups beside the own one at most.
-            _ => format!("myrt-sandbox/{unique}"),
+            _ => format!("{OF_BOXES}/{unique}"),
         });
         let resources = &mut plan.resources;
         resources.memory = self.memory.map(|bytes| Memory {

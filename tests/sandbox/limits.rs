@@ -129,6 +129,25 @@ fn limits_that_cannot_be_had_are_refused() {
     assert_eq!(place.sandbox("list", ["-q"]).run().ok().out(), "");
 }
 
+#[test]
+fn runs_that_come_and_go_beside_each_other_get_their_cgroups() {
+    let place = Place::new();
+    let all: Vec<_> = (0..4)
+        .map(|number| {
+            let store = place.store().display().to_string();
+            let script = format!(
+                "for i in 1 2 3 4 5 6; do {} sandbox run --store {store} --name of-many-{number} --pids 20 true || exit; done",
+                crate::util::runtime()
+            );
+            TestCommand::shell(&script, [""]).cwd(place.host()).spawn()
+        })
+        .collect();
+    for one in all {
+        one.wait().ok();
+    }
+    assert_eq!(cgroups("of-many"), Vec::<PathBuf>::new());
+}
+
 /// A program in Python that names the errno of one call.
 pub fn errno_of(call: &str) -> String {
     format!(
