@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use crate::bail;
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::sandbox::changes::xattrs::{self, Notes, Xattrs};
 use crate::sandbox::tree::{self, Place};
 
@@ -51,6 +51,12 @@ impl Side {
             Self::Layer(notes) => xattrs::of_layer(notes, folder, name),
             Self::Host => xattrs::of_host(folder, name),
         }
+    }
+
+    /// Of a file that is open for reading.
+    fn xattrs_of(self, file: BorrowedFd<'_>) -> Result<Xattrs> {
+        let notes = if let Self::Layer(notes) = self { Some(notes) } else { None };
+        xattrs::of_file(notes, file)
     }
 }
 
@@ -217,10 +223,19 @@ pub(super) fn put(from: &Place, side: Side, to: &Place, next: &CStr) -> Result<S
 
 /// Copies a file that is no folder, with all that belongs to it, to a name that nothing has; gives its inode.
 pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<u64> {
+    // Most are regular files, and to open what else there is in a layer does nothing.
+    if let Side::Layer(_) = side
+        && let Some(made) = regular(from, name, side, to, new)?
+    {
+        return Ok(made);
+    }
     let stat = tree::find(from, name).and_then(|stat| stat.ok_or(Errno::NOENT)).context(|| "stat")?;
     let kind = FileType::from_raw_mode(stat.st_mode);
     match kind {
-        FileType::RegularFile => return regular(from, name, side, to, new),
+        FileType::RegularFile => {
+            let made = regular(from, name, side, to, new)?;
+            return made.ok_or_else(|| Error::new(format!("copy {name:?}: it is no file any more")));
+        }
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(from, name, Vec::new()).context(|| "readlink")?;
             rustix::fs::symlinkat(target, to, new).context(|| "symlink")?;
@@ -268,16 +283,20 @@ pub(super) fn remove_file(folder: &OwnedFd, name: &CStr) -> Result<()> {
     }
 }
 
-/// Copies a regular file; gives the new one's inode.
-fn regular(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<u64> {
+/// Copies a regular file; gives the new one's inode, or `None` where it is another kind of file.
+fn regular(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) -> Result<Option<u64>> {
     let what = || format!("copy {name:?}");
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let source = rustix::fs::openat(from, name, flags, Mode::empty()).context(what)?;
+    let source = match rustix::fs::openat(from, name, flags, Mode::empty()) {
+        // A link, a socket or a whiteout.
+        Err(Errno::LOOP | Errno::NXIO) => return Ok(None),
+        other => other.context(what)?,
+    };
     let found = rustix::fs::fstat(&source).context(what)?;
     if FileType::from_raw_mode(found.st_mode) != FileType::RegularFile {
-        bail!("{}: it is no file any more", what());
+        return Ok(None);
     }
-    let xattrs = if xattrs::any(source.as_fd()) { side.xattrs(from.as_fd(), name)? } else { Vec::new() };
+    let xattrs = side.xattrs_of(source.as_fd())?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let target = rustix::fs::openat(to, new, flags, Mode::from(0o600)).context(what)?;
     content(&source, &target, &found).context(what)?;
@@ -288,7 +307,7 @@ fn regular(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &CStr) ->
         bail!("somebody has put another file in its place");
     }
     attributes.give_new(&target, &made).context(|| format!("{new:?}"))?;
-    Ok(made.st_ino)
+    Ok(Some(made.st_ino))
 }
 
 fn content(source: &OwnedFd, target: &OwnedFd, found: &Stat) -> Result<(), Errno> {

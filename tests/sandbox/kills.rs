@@ -5,6 +5,7 @@
 
 use crate::commits::all_sorts;
 use crate::place::Place;
+use crate::util::TestCommand;
 use crate::util::command::Output;
 
 /// The calls by which a commit changes something, or waits for the disk.
@@ -102,4 +103,38 @@ fn a_killed_undo_is_finished() {
     };
     let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
     assert!(moments > 60, "only {moments} moments");
+}
+
+/// Enough files for several threads, where there are several processors.
+#[test]
+fn a_commit_by_several_threads_is_finished_or_taken_back() {
+    let place = Place::new();
+    let files = |each: u32, word: &str| {
+        format!(
+            "
+import os
+for folder in range(12):
+    os.makedirs(f'd{{folder}}', exist_ok=True)
+    for file in range({each}):
+        with open(f'd{{folder}}/{{file}}', 'w') as out: out.write('{word}')
+"
+        )
+    };
+    TestCommand::new(["/usr/bin/python3", "-c", &files(50, "old")]).cwd(place.host()).run().ok();
+    place.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", &files(100, "new")]).run().ok();
+    let before = place.content();
+    let wanted = place.content_by(|command| place.wrap(command));
+    for (number, again) in [(10, "--rollback"), (100, "--resume"), (250, "--rollback")] {
+        let at = format!("killed at renameat {number}");
+        assert_ne!(killed_at(&place, "renameat", number, "commit", &["b"]).exit_code(), 0, "{at}");
+        place.sandbox("commit", [again, "b"]).run().ok();
+        match again {
+            "--resume" => {
+                assert_eq!(place.content(), wanted, "{at}");
+                place.sandbox("undo", ["b"]).run().ok();
+            }
+            _ => assert_eq!(place.content(), before, "{at}"),
+        }
+    }
+    assert_eq!(place.content(), before);
 }

@@ -205,7 +205,8 @@ impl Changes {
             walk::layer(place, &view, detail, &mut all).context(what)?;
             views.push(Some(view));
         }
-        all.sort_unstable_by(|one, other| one.path.cmp(&other.path));
+        // In order already, folder by folder.
+        all.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(Self { all, views })
     }
 }

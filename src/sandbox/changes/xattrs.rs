@@ -79,6 +79,18 @@ pub fn of_open(file: BorrowedFd<'_>) -> Result<Xattrs> {
     At::open(file).read(|name| Some(name.to_owned())).context(|| "read the extended attributes")
 }
 
+/// Those of a file that is open for reading; of a layer's, where overlayfs has its notes, as a program inside sees them.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn of_file(notes: Option<Notes>, file: BorrowedFd<'_>) -> Result<Xattrs> {
+    let seen = |name: &CStr| match notes {
+        Some(notes) => notes.seen_inside(name),
+        None => Some(name.to_owned()),
+    };
+    At::File(file).read(seen).context(|| "read the extended attributes")
+}
+
 /// Those of a file of a layer, as a program inside sees them, sorted.
 ///
 /// # Errors
@@ -139,29 +151,31 @@ fn handle_in(note: &[u8]) -> Option<FileHandle> {
     (usize::from(*length) == note.len()).then_some(FileHandle { kind: *kind, bytes })
 }
 
-/// By which path the calls reach a file.
-struct At {
-    path: Vec<u8>,
-    /// Whether what comes last is followed, which a link of procfs has to be.
-    follow: bool,
+/// How the calls reach a file.
+enum At<'a> {
+    /// By this path; whether what comes last is followed, which a link of procfs has to be.
+    Path { path: Vec<u8>, follow: bool },
+    /// It is open for reading.
+    File(BorrowedFd<'a>),
 }
 
-impl At {
+impl At<'_> {
     /// A name in a folder. Links are read themselves: what comes last is not followed, and procfs leads to an open folder.
     fn name(folder: BorrowedFd<'_>, name: &CStr) -> Self {
         let path = [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
-        Self { path, follow: false }
+        Self::Path { path, follow: false }
     }
 
     /// What is open, a link as well.
     fn open(file: BorrowedFd<'_>) -> Self {
-        Self { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into_bytes(), follow: true }
+        Self::Path { path: format!("/proc/self/fd/{}", file.as_raw_fd()).into_bytes(), follow: true }
     }
 
     fn names(&self) -> Result<Vec<CString>, Errno> {
-        let call = |list: &mut [u8]| match self.follow {
-            true => rustix::fs::listxattr(&self.path[..], list),
-            false => rustix::fs::llistxattr(&self.path[..], list),
+        let call = |list: &mut [u8]| match self {
+            Self::Path { path, follow: true } => rustix::fs::listxattr(&path[..], list),
+            Self::Path { path, follow: false } => rustix::fs::llistxattr(&path[..], list),
+            Self::File(file) => rustix::fs::flistxattr(file, list),
         };
         let list = match grown(256, call) {
             Err(Errno::OPNOTSUPP) => return Ok(Vec::new()),
@@ -173,9 +187,10 @@ impl At {
 
     /// `None`: there is none of that name.
     fn value(&self, name: &CStr) -> Result<Option<Vec<u8>>, Errno> {
-        let call = |value: &mut [u8]| match self.follow {
-            true => rustix::fs::getxattr(&self.path[..], name, value),
-            false => rustix::fs::lgetxattr(&self.path[..], name, value),
+        let call = |value: &mut [u8]| match self {
+            Self::Path { path, follow: true } => rustix::fs::getxattr(&path[..], name, value),
+            Self::Path { path, follow: false } => rustix::fs::lgetxattr(&path[..], name, value),
+            Self::File(file) => rustix::fs::fgetxattr(file, name, value),
         };
         match grown(256, call) {
             Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(None),

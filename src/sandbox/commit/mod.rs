@@ -4,6 +4,7 @@
 //! only then changes the host, step by step. Whatever fails is taken back at once; whatever is killed is finished by
 //! [`resume`] or taken back by [`rollback`]; what is finished is taken back by [`undo`], as long as the journal is there.
 
+mod crowd;
 mod journal;
 mod links;
 mod plan;
@@ -293,7 +294,7 @@ fn write(held: &Box, journal: &Journal) -> Result<Vec<Option<Seen>>> {
         disk::filesystem(held)?;
         mark(held, Stage::Applying)?;
     }
-    let made = site.apply()?;
+    let made = site.apply(held)?;
     site.write_out().map(|()| made)
 }
 

@@ -5,15 +5,17 @@ use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use rustix::fs::{AtFlags, FileType, Mode, Stat};
+use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
+use super::crowd;
 use super::journal::{Act, Folder, Journal, Step};
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::sandbox::base::{Roots, Seen};
 use crate::sandbox::copy::{self, Attributes, Side, Which};
 use crate::sandbox::disk;
+use crate::sandbox::store::Box;
 use crate::sandbox::tree::Place;
 
 /// A commit at work.
@@ -79,17 +81,20 @@ impl Site<'_> {
     }
 
     /// Does all of it. Gives what the host has then, as far as that is known: by the place of a step, the file that it put
-    /// there.
-    pub(super) fn apply(&self) -> Result<Vec<Option<Seen>>> {
-        let mut made = Vec::with_capacity(self.journal.steps.len());
+    /// there. First what goes, and folders; then files; then what the rest is to be a name of, and attributes.
+    pub(super) fn apply(&self, held: &Box) -> Result<Vec<Option<Seen>>> {
+        let is_first = |step: &Step| matches!(step.act, Act::Remove | Act::MakeFolder(_));
+        self.apply_those(is_first)?;
+        let mut made = vec![None; self.journal.steps.len()];
+        for (place, file) in crowd::put(held, self.journal, self.roots, &self.next)? {
+            made[place] = Some(file);
+        }
+        self.apply_those(|step| !is_first(step) && !matches!(step.act, Act::Put))?;
         for step in &self.journal.steps {
-            let file = self.apply_one(step).context(|| format!("{:?}", self.shown(step)))?;
-            made.push(file.as_ref().map(Seen::file));
             if let Act::Link(first) = step.act {
                 // One more name is a change of the file.
                 made[first] = None;
             }
-            self.note_folder(step)?;
         }
         for folder in &self.journal.folders {
             if let Some(times) = &folder.after {
@@ -100,22 +105,27 @@ impl Site<'_> {
         Ok(made)
     }
 
-    fn apply_one(&self, step: &Step) -> Result<Option<Stat>> {
+    fn apply_those(&self, which: impl Fn(&Step) -> bool) -> Result<()> {
+        for step in self.journal.steps.iter().filter(|step| which(step)) {
+            self.apply_one(step).context(|| format!("{:?}", self.shown(step)))?;
+            self.note_folder(step)?;
+        }
+        Ok(())
+    }
+
+    fn apply_one(&self, step: &Step) -> Result<()> {
         let root = self.roots.of(step.layer)?;
         let place = match (&step.act, Place::find(&root.host, &step.path)?) {
             (_, Some(place)) => place,
             // Its folder is gone: it was done before.
-            (Act::Remove, None) => return Ok(None),
+            (Act::Remove, None) => return Ok(()),
             (_, None) => self.host(step)?,
         };
-        let done = match &step.act {
+        match &step.act {
             Act::Remove => remove(&place),
             Act::MakeFolder(attributes) => make_folder(&place, attributes),
-            Act::Put => {
-                let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
-                let own = Place::open(upper, &step.path)?;
-                return copy::put(&own, Side::Layer(root.notes), &place, &self.next).map(Some);
-            }
+            // Files come by themselves.
+            Act::Put => Ok(()),
             Act::Link(first) => {
                 let first = self.host(&self.journal.steps[*first])?;
                 copy::link(&first, &place, &self.next).context(|| "link")
@@ -130,8 +140,7 @@ impl Site<'_> {
                     false => Err(Error::new("the host has another file there by now")),
                 }
             }
-        };
-        done.map(|()| None)
+        }
     }
 
     /// The folders that others have written to since the commit, by their places in the journal.
