@@ -5,8 +5,8 @@
 
 WORK is a folder on a tmpfs, ARCHIVE a root filesystem as a tar, MYRT the binary. The archive becomes images in WORK: one layer
 with gzip, one with zstd, and the same entries split over five layers with gzip. Contenders take turns within a round; the
-table has the fastest and the median of the rounds in seconds, the largest resident set, and the median of each round's ratio
-to the slower of the two limits of its image: `tar xf` of the archive, and unpacking the layers without writing anything.
+table has the fastest and the median of the rounds in seconds, the median of the processor's seconds, the largest resident set,
+and the median of each round's ratio to the slower of the two limits of its image: `tar xf` of the archive, and unpacking the layers without writing anything.
 """
 
 import hashlib
@@ -76,17 +76,18 @@ def split(archive, count):
 
 
 def run(command, folder):
-    """Seconds and KiB of a command whose result lies in `folder`, which is removed after."""
+    """Seconds, KiB and processor seconds of a command whose result lies in `folder`, which is removed after."""
     # A child of ours would count what we have resident ourselves: time(1) is small.
-    timed = ["/usr/bin/time", "--format", "%M", "--output", "resident", *command]
+    timed = ["/usr/bin/time", "--format", "%M %U %S", "--output", "used", *command]
     began = time.monotonic()
     status = subprocess.run(timed, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL).returncode
     took = time.monotonic() - began
     if status != 0:
         sys.exit(f"{' '.join(command)} failed")
     shutil.rmtree(folder, ignore_errors=True)
-    with open("resident") as file:
-        return took, int(file.read())
+    with open("used") as file:
+        kib, user, system = file.read().split()
+    return took, int(kib), float(user) + float(system)
 
 
 def main():
@@ -105,7 +106,7 @@ def main():
         os.remove(part)
     size = os.path.getsize("image.tar")
     print(f"{size / 1e6:.0f} MB unpacked, {rounds} rounds on {os.cpu_count()} processors; seconds: fastest/median\n")
-    print("| image | contender | seconds | of the limit | resident |\n|---|---|---|---|---|")
+    print("| image | contender | seconds | of the limit | processor | resident |\n|---|---|---|---|---|---|")
     for title, layout, blobs, unpacker in cases:
         contenders = {
             "limit: tar xf": (["sh", "-c", "mkdir tree && tar -C tree -xf image.tar"], "tree"),
@@ -123,10 +124,12 @@ def main():
         limits = [name for name in contenders if name.startswith("limit")]
         slower = [max(results[name][index][0] for name in limits) for index in range(rounds)]
         for name, measured in results.items():
-            seconds = [took for took, _ in measured]
+            seconds = [took for took, _, _ in measured]
             ratio = statistics.median(took / limit for took, limit in zip(seconds, slower))
-            resident = max(kib for _, kib in measured) / 1024
-            print(f"| {title} | {name} | {min(seconds):.2f}/{statistics.median(seconds):.2f} | {ratio:.2f} | {resident:.0f} MiB |")
+            processor = statistics.median(used for _, _, used in measured)
+            resident = max(kib for _, kib, _ in measured) / 1024
+            times = f"{min(seconds):.2f}/{statistics.median(seconds):.2f}"
+            print(f"| {title} | {name} | {times} | {ratio:.2f} | {processor:.2f} | {resident:.0f} MiB |", flush=True)
 
 
 main()

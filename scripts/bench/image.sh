@@ -3,12 +3,12 @@
 #
 #   scripts/bench.sh image [--rounds N] [--myrt FILE] [--archive FILE]
 #
-#   --rounds N       default 7: some six minutes on two idle cores
+#   --rounds N       default 5: some five minutes on two idle cores
 #   --myrt FILE      measure this binary, with myrt-image beside it, instead of building one
 #   --archive FILE   a root filesystem as a tar, instead of a Debian 12 of about 500 MB, which is made once (target/bench)
 . "$(dirname "$0")/../lib.sh"
 
-rounds=7 myrt='' archive=''
+rounds=5 myrt='' archive=''
 while [ $# -gt 0 ]; do
     case $1 in
     --rounds | --myrt | --archive) [ $# -gt 1 ] || die "$1 needs a value" ;;&
