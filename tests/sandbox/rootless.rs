@@ -222,6 +222,43 @@ fn boxes_are_the_users_alone_and_apart_from_each_other() {
 }
 
 #[test]
+fn states_are_kept_brought_back_copied_and_packed() {
+    let Some(place) = Place::ordinary() else { return };
+    on_the_host(&place, "mkdir d; echo old >d/f; echo gone >gone");
+    let before = place.picture();
+    place
+        .script("echo one >>d/f; rm gone; mkdir closed; echo x >closed/x; chmod 0 closed; touch -d @100 closed")
+        .run()
+        .ok();
+    let content = |name: &str| {
+        let out = place.sandbox("run", ["--name", name, "sh", "-c", "cat d/f; ls; stat -c '%a %Y %U' closed"]).run();
+        out.ok().out()
+    };
+    let first = content("b");
+    place.sandbox("snapshot", ["b", "first"]).run().ok();
+    place.script("echo two >>d/f; chmod 700 closed; rm -r closed; echo back >gone").run().ok();
+    assert!(place.script("cat d/f; ls -A").run().ok().out().starts_with("old\none\ntwo\nd\ngone\n"));
+    place.sandbox("clone", ["b", "later"]).run().ok();
+    place.sandbox("snapshot", ["b", "--restore", "first"]).run().ok();
+    assert_eq!(content("b"), first);
+    place.sandbox("diff", ["b"]).run().ok().out_has("D ").out_has("/host/gone\n").out_has("/host/closed/x");
+    let later = place.sandbox("run", ["--name", "later", "sh", "-c", "cat d/f gone"]).run();
+    later.ok().stdout("old\none\ntwo\nback");
+    let archive = place.home().join("b.tar").display().to_string();
+    // A layer as an image has it: what went is a mark, and the owner is the user.
+    place.sandbox("export", ["b", "-o", &archive]).run().ok();
+    let listed = TestCommand::new(["tar", "--numeric-owner", "-tvf", &archive]).run().ok().out();
+    let user = place.user.as_ref().unwrap();
+    for (name, owner) in [("/host/.wh.gone", 0), ("/host/d/f", user.uid), ("/host/closed/x", user.uid)] {
+        let line = listed.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("no {name} in {listed}"));
+        assert!(name.contains(".wh.") || line.contains(&format!(" {owner}/")), "{line}");
+    }
+    place.sandbox("discard", ["b", "later"]).run().ok();
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
+    assert_eq!(place.picture(), before);
+}
+
+#[test]
 fn without_a_store_it_lies_in_the_home() {
     let Some(place) = Place::ordinary() else { return };
     let command = |words: &[&str]| {
