@@ -3,7 +3,7 @@
 #
 #   scripts/bench.sh sandbox [--rounds N] [--files N] [--case start|build|changes|move] [--on DIR] [--myrt FILE]
 #
-#   --rounds N       of each case (default 40 for starts; builds: a tenth, changes: a fifth, at least 3)
+#   --rounds N       of each case (default 40 for starts; builds: a twentieth, changes: a fifth, at least 3)
 #   --files N        changed files (default 10000)
 #   --case NAME      this one alone
 #   --on DIR         have files and boxes in a folder made there, on a disk, instead of on a tmpfs
@@ -13,7 +13,7 @@
 # bubblewrap with a plain bind of /; a shell script of unshare and mount -t overlay; myrt. build: 500 generated C files
 # compiled by make inside, beside outside. changes: diff of files of 1000 bytes, half of them new and half replaced, and
 # commit beside cp -a of the same files, without and with a sync -f that makes it as safe from a power cut. move: diff of a
-# folder that was moved with that many files in it. All of it takes some two minutes on two CPUs.
+# folder that was moved with that many files in it. On two CPUs that nobody else uses, all of it takes a few minutes.
 . "$(dirname "$0")/../lib.sh"
 
 rounds=40 files=10000 only='*' on='' myrt=''
@@ -123,7 +123,7 @@ PYTHON
     local build=(make --silent -C "$tree" -j "$(nproc)")
     # The first one of all reads compiler and headers from the disk.
     "${build[@]}" >/dev/null
-    for ((i = 0; i < $(share 10); i++)); do
+    for ((i = 0; i < $(share 20); i++)); do
         find "$tree" -name '*.[oa]' -delete
         # Neither is always the first.
         if [ $((i % 2)) = 0 ]; then inside=$(milliseconds sandbox run --quiet --name build "${build[@]}"); fi
