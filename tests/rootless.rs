@@ -58,6 +58,18 @@ fn the_whole_life_cycle_with_a_range_mapped() {
 }
 
 #[test]
+fn one_that_is_created_is_entered_only_once_it_is_started() {
+    let Some(user) = user_or_say() else { return };
+    let bundle = Bundle::rootless("rl_created", &user, false);
+    bundle.sleeps().create().ok();
+    bundle.exec(["true"]).fails().err_has("once it has been started");
+    bundle.start().ok();
+    bundle.exec(["true"]).ok();
+    bundle.delete_force().ok();
+    bundle.assert_clean();
+}
+
+#[test]
 fn inside_the_user_is_root_and_outside_it_is_not() {
     let Some(user) = user_or_say() else { return };
     let bundle = Bundle::rootless("rl_root", &user, false);

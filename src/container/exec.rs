@@ -378,6 +378,14 @@ impl Exec<'_> {
         if flags == 0 {
             return Ok(());
         }
-        clone::setns(&self.pidfd, flags).context(|| format!("join the namespaces of container {}", self.container.id()))
+        let what = || format!("join the namespaces of container {}", self.container.id());
+        match clone::setns(&self.pidfd, flags).context(what) {
+            // At its gate it is still a copy of the runtime, whose memory belongs to the caller's user namespace and is
+            // hidden: only root outside may look at it.
+            Err(error) if error.errno() == Some(Errno::PERM) && self.container.status() == Status::Created => {
+                Err(error.hint("an ordinary user enters a container once it has been started: myrt start ID"))
+            }
+            other => other,
+        }
     }
 }
