@@ -32,7 +32,7 @@ pub struct Record {
     /// Where overlayfs keeps its notes in them.
     #[serde(default)]
     pub(in crate::sandbox) notes: Notes,
-    /// When the run began whose changes have not been noted yet ([`super::base`]).
+    /// When the run began whose changes have not been noted yet ([`crate::sandbox::base`]).
     #[serde(default)]
     pub(in crate::sandbox) unsettled: Option<(i64, u32)>,
     /// Its runs, the last one last.
