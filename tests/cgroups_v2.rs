@@ -99,11 +99,13 @@ fn exec_follows_a_first_process_whose_cgroup_is_gone() {
     let home = folder(&bundle);
     let other = home.with_file_name(format!("{}-other", home.file_name().unwrap().display()));
     fs::create_dir(&other).unwrap();
-    for pid in read(&bundle, "cgroup.procs").lines() {
-        // Its sleep may be between fork and exec, but not gone.
-        fs::write(other.join("cgroup.procs"), pid).unwrap();
-    }
-    fs::remove_dir(&home).unwrap();
+    // What forks between the look and the move leaves a child behind.
+    until("all have moved", || {
+        for pid in read(&bundle, "cgroup.procs").lines() {
+            fs::write(other.join("cgroup.procs"), pid).unwrap();
+        }
+        fs::remove_dir(&home).ok()
+    });
     let seen = bundle.exec(["grep", "^0::", "/proc/self/cgroup"]);
     bundle.delete_force().ok();
     until("the other cgroup is empty", || fs::remove_dir(&other).ok());

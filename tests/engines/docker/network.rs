@@ -81,6 +81,9 @@ fn compose_brings_services_up_and_down() {
     until("the service is healthy", || compose("ps").run().out().contains("(healthy)").then_some(()));
     compose("exec -T web cat /data/name").run().ok().stdout("composed");
     compose("up --detach --scale ask=3").run().ok();
+    // Docker refuses to remove a network while it still releases that of a container which has just ended by itself.
+    let asking = || docker("ps --format {{.Names}}").run().out().contains(&format!("{project}_ask"));
+    until("all have asked", || (!asking()).then_some(()));
     compose("down --volumes --timeout 0").run().ok();
     docker("ps --all --format {{.Names}}").run().ok().out_lacks(&project);
 }
