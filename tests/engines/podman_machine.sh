@@ -52,6 +52,8 @@ done
         was_v2= hybrid=
         [ ! -e /sys/fs/cgroup/cgroup.controllers ] || was_v2=1
         [ ! -e /sys/fs/cgroup/unified ] || hybrid=1
+        # What the host has mounted below would still be listed, and podman takes down whatever is listed below /sys/kernel.
+        umount --recursive --lazy /sys
         mount -t sysfs sysfs /sys
         if [ "$was_v2" ]; then
             mount -t cgroup2 cgroup2 /sys/fs/cgroup
