@@ -50,7 +50,7 @@ fn kill_at_every_moment(bundle: &Bundle, args: &[&str], steps: u32) {
     bundle.delete_force().ok();
 }
 
-/// Deletes by force while `create` is at work, at `steps` moments spread over the time it takes by itself.
+/// Deletes by force while `create` is at work, at thirty moments spread over the time it takes by itself.
 #[test]
 fn a_delete_by_force_may_come_while_it_is_being_created() {
     only_for_myrt!(KILLED_CREATE);

@@ -19,7 +19,7 @@ use crate::log;
 use crate::plan::{self, ContainerId, Seccomp, spec};
 
 /// How long a delete waits for a killed process: the kernel may have much memory or many mounts to take down first.
-const DYING: Timespec = Timespec { tv_sec: 10, tv_nsec: 0 };
+const DYING: Duration = Duration::from_secs(10);
 
 /// Lets a created container through its gate.
 ///
@@ -110,7 +110,7 @@ pub fn delete(store: &Store, id: &ContainerId, force: bool) -> Result<()> {
 /// made: systemd is perhaps about to make a cgroup that is not there yet. What can be killed already is, so that the maker
 /// gives up, and then takes down what it has made; nothing is removed under its hands.
 fn find_for_delete(store: &Store, id: &ContainerId, force: bool) -> Result<Option<(Folder, Result<State>)>> {
-    let end = Instant::now() + Duration::from_secs(DYING.tv_sec.unsigned_abs());
+    let end = Instant::now() + DYING;
     loop {
         let folder = match store.find(id) {
             Err(error) if force && error.errno().is_none() => return Ok(None),
@@ -229,7 +229,8 @@ impl Container {
 
 /// Waits until a process that was sent SIGKILL has ended.
 fn wait_for_end(pidfd: &OwnedFd) -> Result<()> {
-    match rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&DYING)) {
+    let patience = Timespec::try_from(DYING).ok();
+    match rustix::event::poll(&mut [PollFd::new(pidfd, PollFlags::IN)], patience.as_ref()) {
         Ok(0) => Err(Error::new("the container's process does not end after SIGKILL")
             .hint("it waits for the kernel, perhaps for a disk or a network filesystem, or is in a cgroup that somebody froze: try again later")),
         other => other.map(drop).context(|| "wait for the container's process to end"),

@@ -173,8 +173,8 @@ impl Writes {
         for (write, folder) in &self.all {
             match self.one(write, folder.as_deref()) {
                 Err((_, errno @ (Errno::INVAL | Errno::NOENT))) => {
-                    missing |=
-                        errno == Errno::NOENT && folder.as_deref().is_some_and(|folder| has(folder, &write.controller));
+                    let named = || folder.as_deref().and_then(|folder| names(folder, &write.controller)) == Some(true);
+                    missing |= errno == Errno::NOENT && named();
                     again.push((write, folder));
                 }
                 Err((file, errno)) => return Err(explain(write, folder.as_deref(), file, errno, rootless)),
@@ -216,13 +216,10 @@ impl Writes {
     }
 }
 
-/// Whether a cgroup has a controller, by its own word.
-fn has(folder: &Path, controller: &str) -> bool {
-    match file::read_line(folder, "cgroup.controllers") {
-        Ok(words) => words.split(' ').any(|word| word == controller),
-        // A v1 hierarchy is there for its controllers.
-        Err(_) => file::exists(folder),
-    }
+/// Whether a v2 cgroup names a controller as its own; `None` where there is no such list, as on v1.
+fn names(folder: &Path, controller: &str) -> Option<bool> {
+    let words = file::read_line(folder, "cgroup.controllers").ok()?;
+    Some(words.split(' ').any(|word| word == controller))
 }
 
 /// Says which limit was refused, where, and what can be done.
@@ -239,7 +236,9 @@ fn explain(write: &Write, folder: Option<&Path>, file: Option<&File>, errno: Err
         );
     };
     let path = folder.join(&*file.name);
-    if errno == Errno::NOENT && has(folder, controller) {
+    // A v1 hierarchy is there for its controllers.
+    let kernel_has = || names(folder, controller).unwrap_or_else(|| file::exists(folder));
+    if errno == Errno::NOENT && kernel_has() {
         let error = Error::new(format!("{field}: this kernel's {controller} controller has no {}", file.name));
         return if file.name.contains("memsw") || file.name.contains("swap") {
             error.hint("the kernel does not count swap: boot with swapaccount=1, or leave the field out")
