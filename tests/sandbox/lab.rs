@@ -57,6 +57,18 @@ for word in sys.argv[1:]:
     except OSError as e: print(word, 'no' if e.errno in (101, 111, 113) else e)
 ";
 
+/// Says what an address answers, again whenever that has changed.
+const FOLLOW: &str = r"
+import socket, sys, time
+said, word = '', (sys.argv[1], int(sys.argv[2]))
+while True:
+    try:
+        with socket.create_connection(word, 3) as s: heard = s.recv(99).decode().strip()
+    except OSError as e: heard = 'no'
+    if heard != said: print('now', said := heard, flush=True)
+    time.sleep(0.05)
+";
+
 /// The networks, gone with this.
 pub struct Lab {
     /// A store and a folder.
@@ -168,6 +180,34 @@ impl Lab {
 /// A program that asks.
 pub fn asking(words: &[&str]) -> Vec<String> {
     ["/usr/bin/python3", "-c", ASK].iter().chain(words).map(|word| (*word).to_owned()).collect()
+}
+
+/// A program that goes on asking one address.
+pub fn following(address: &str, port: &str) -> Vec<String> {
+    ["/usr/bin/python3", "-c", FOLLOW, address, port].map(str::to_owned).to_vec()
+}
+
+/// What such a program is told where its host gets the address that it asks, and loses it again.
+#[track_caller]
+pub fn follow_an_address_that_the_host_gets(lab: &Lab, mut asking: Running) {
+    let own = TestCommand::new(["/usr/bin/python3", "-c", SERVER, "tcp:0.0.0.0:8000"]);
+    let mut own = lab.on_host(own).spawn();
+    own.until_stdout("ready");
+    asking.until_stdout("now 198.51.100.2");
+    // Somebody on the host answers there from now on, with the address that a caller on the host has.
+    lab.host("ip addr add 203.0.113.7/32 dev lo");
+    asking.until_stdout("now no");
+    let ask = || lab.on_host(TestCommand::new(self::asking(&["tcp:203.0.113.7:8000"]))).run().ok().out();
+    assert_eq!(ask(), "tcp:203.0.113.7:8000 203.0.113.7\n");
+    lab.host("ip addr del 203.0.113.7/32 dev lo");
+    crate::util::until("the internet's answer", || asking.stdout().trim().ends_with("198.51.100.2").then_some(()));
+    let told = asking.stdout();
+    assert!(told.lines().filter(|line| *line == "now no").count() == 1, "{told}");
+    for each in [&own, &asking] {
+        each.signal(rustix::process::Signal::KILL);
+    }
+    own.wait();
+    asking.wait();
 }
 
 impl Drop for Lab {

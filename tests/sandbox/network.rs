@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::lab::{Lab, asking};
+use crate::lab::{Lab, asking, follow_an_address_that_the_host_gets, following};
 use crate::util::{TestCommand, until};
 
 #[test]
@@ -47,6 +47,12 @@ fn the_host_and_what_lies_behind_it_are_out_of_reach() {
     // The host itself reaches all of it: it is there.
     let there = [all[0], all[1], all[2], all[5]];
     lab.on_host(TestCommand::new(asking(&there))).run().ok().out_lacks(" no").out_lacks("timeout");
+}
+
+#[test]
+fn an_address_that_the_host_gets_later_is_out_of_reach_as_well() {
+    let lab = Lab::new();
+    follow_an_address_that_the_host_gets(&lab, lab.sandboxed("b", following("203.0.113.7", "8000")).spawn());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use rustix::process::Signal;
 
-use crate::lab::{Lab, asking};
+use crate::lab::{Lab, asking, follow_an_address_that_the_host_gets, following};
 use crate::util::command::Output;
 use crate::util::{TestCommand, Value, until};
 
@@ -80,6 +80,16 @@ fn each_program_reaches_the_outside_and_nothing_of_the_host() {
     // The host itself reaches all of it: it is there.
     let there = ["tcp:127.0.0.1:9000", "tcp:198.51.100.2:9000", "tcp:10.9.9.2:8000"];
     lab.on_host(TestCommand::new(asking(&there))).run().ok().out_lacks(" no").out_lacks("timeout");
+}
+
+#[test]
+fn an_address_that_the_host_gets_later_is_out_of_reach_as_well() {
+    let Some(lab) = Lab::ordinary() else { return };
+    for program in PROGRAMS {
+        let command = sandboxed(&lab, &[program], &following("203.0.113.7", "8000"));
+        follow_an_address_that_the_host_gets(&lab, command.spawn());
+        until("nothing runs any more", || lab.processes().iter().all(|(_, name)| !is_it(program, name)).then_some(()));
+    }
 }
 
 #[test]

@@ -5,28 +5,28 @@
 //! however that ends; the kernel then ends everything in the namespace.
 
 use std::net::Ipv4Addr;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use netlink_socket2::NetlinkSocket;
 use rustix::event::{PollFd, PollFlags};
 use rustix::fs::{CWD, Mode, OFlags};
-use rustix::io::{Errno, FdFlags};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, WaitOptions};
+use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 use rustix::time::Timespec;
 
 use super::filter::Rule;
+use super::follow::Place;
 use super::routes::Routes;
-use super::{inside, rules};
+use super::{inside, keeper, rules};
 use crate::error::{Context, Error, Result};
 use crate::sys::clone::{self, Child, Forked};
 use crate::sys::exec::{self, Image};
-use crate::sys::signal;
 
 /// How a program says that the network is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Readiness {
+pub(super) enum Readiness {
     /// It goes on in the background.
     Background,
     /// It writes to descriptor 3.
@@ -162,12 +162,15 @@ impl Helper {
     pub fn connect(pid: Pid, tools: &[Tool], servers: &[Ipv4Addr]) -> Result<Self> {
         let mut here = NetlinkSocket::new();
         let routes = Routes::read(&mut here)?;
-        let networks = routes.networks(&routes.uplinks()?);
+        let process = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+        let process = process.context(|| format!("pidfd_open of process {pid}"))?;
+        let rules = inside::rules(&routes.networks(&routes.uplinks()?), servers);
         // Before there is a device: there is no moment in which a packet passes unseen.
-        in_a_child(|| load_rules(pid, &inside::rules(&networks, servers)))?;
+        in_a_child(|| load_rules(&process, &rules))?;
+        let place = Place { process, servers, rules };
         let mut failure = Error::new("there is no program for it");
         for tool in tools {
-            match Self::start(tool, pid, &routes) {
+            match Self::start(tool, pid, &routes, &place) {
                 Ok(helper) => return Ok(helper),
                 Err(error) => failure = error.context(tool.kind.name),
             }
@@ -175,7 +178,7 @@ impl Helper {
         Err(failure)
     }
 
-    fn start(tool: &Tool, pid: Pid, routes: &Routes) -> Result<Self> {
+    fn start(tool: &Tool, pid: Pid, routes: &Routes, place: &Place<'_>) -> Result<Self> {
         let image = tool.command(pid, routes)?;
         let (answer, report) = pipe_with(PipeFlags::CLOEXEC).context(|| "pipe2")?;
         let ourselves = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty());
@@ -183,7 +186,7 @@ impl Helper {
         let forked = clone::fork(libc::CLONE_NEWPID as u64, None).context(|| "clone3 with CLONE_NEWPID")?;
         let helper = match forked {
             Forked::Parent(keeper) => Self { keeper, name: tool.kind.name },
-            Forked::Child => keep(&image, tool.kind.readiness, &ourselves, &report),
+            Forked::Child => keeper::keep(&image, tool.kind.readiness, place, &ourselves, &report),
         };
         drop(report);
         let mut said = Vec::new();
@@ -217,11 +220,9 @@ impl Drop for Helper {
     }
 }
 
-/// Loads the table where the process `pid` lives. Without rights over the own network namespace there is no way back.
-fn load_rules(pid: Pid, rules: &[Rule]) -> Result<()> {
-    let what = || format!("setns to the network namespace of process {pid}");
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context(what)?;
-    clone::setns(&pidfd, libc::CLONE_NEWNET as u64).context(what)?;
+/// Loads the table where the process lives. Without rights over the own network namespace there is no way back.
+fn load_rules(process: &OwnedFd, rules: &[Rule]) -> Result<()> {
+    clone::setns(process, libc::CLONE_NEWNET as u64).context(|| "setns to the network namespace inside")?;
     rules::load(&mut NetlinkSocket::new(), inside::TABLE, rules).context(|| "make the table of nftables")
 }
 
@@ -255,7 +256,7 @@ fn reap(child: &Child) {
 }
 
 /// Says that the network is there; no text has it.
-const READY: u8 = 0;
+pub(super) const READY: u8 = 0;
 
 /// The last line that says something.
 fn last_words(said: &[u8]) -> String {
@@ -263,101 +264,6 @@ fn last_words(said: &[u8]) -> String {
     // An old pasta tells of each line that it could not tell syslog.
     let mut lines = text.lines().rev().map(str::trim).filter(|line| !line.is_empty() && !line.contains("to syslog"));
     lines.next().map_or_else(|| "it ended without a word".to_owned(), |line| line.chars().take(200).collect())
-}
-
-/// The keeper's whole life: starts the program, tells how that went, and stays until the runtime or all below has ended.
-fn keep(image: &Image, readiness: Readiness, runtime: &OwnedFd, report: &OwnedFd) -> ! {
-    if let Err(errno) = watch(image, readiness, runtime, report) {
-        let _ = rustix::io::write(report, Error::call("keep the program", errno).to_string().as_bytes());
-    }
-    exec::exit_now(0)
-}
-
-fn watch(image: &Image, readiness: Readiness, runtime: &OwnedFd, report: &OwnedFd) -> Result<(), Errno> {
-    let mask = signal::block_all();
-    // What a terminal sends is not for us, and a pipe of the caller's closes when the caller closes it.
-    rustix::process::setsid()?;
-    let null = rustix::fs::openat(CWD, "/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;
-    rustix::stdio::dup2_stdin(&null)?;
-    rustix::stdio::dup2_stdout(&null)?;
-    rustix::stdio::dup2_stderr(&null)?;
-    drop(null);
-    // Locks of the box among them.
-    exec::close_all_but(0, vec![runtime.as_raw_fd(), report.as_raw_fd()])?;
-    let (words, theirs) = pipe_with(PipeFlags::CLOEXEC)?;
-    let (ready, is_ready) = pipe_with(PipeFlags::CLOEXEC)?;
-    let program = match clone::fork(0, None)? {
-        Forked::Parent(child) => child,
-        Forked::Child => become_tool(image, &mask, &theirs, &is_ready),
-    };
-    drop((theirs, is_ready));
-    match readiness {
-        Readiness::Background => {
-            let status =
-                rustix::io::retry_on_intr(|| rustix::process::waitpid(Some(program.pid), WaitOptions::empty()))?;
-            if status.is_none_or(|(_, status)| status.exit_status() != Some(0)) {
-                return pass_on(&words, report);
-            }
-        }
-        Readiness::Byte => {
-            if rustix::io::retry_on_intr(|| rustix::io::read(&ready, &mut [0_u8]))? == 0 {
-                return pass_on(&words, report);
-            }
-        }
-    }
-    rustix::io::write(report, &[READY])?;
-    let signals = signal::descriptor()?;
-    loop {
-        let mut fds = [PollFd::new(runtime, PollFlags::IN), PollFd::new(&signals, PollFlags::IN)];
-        match rustix::event::poll(&mut fds, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
-        }
-        if !fds[0].revents().is_empty() {
-            return Ok(());
-        }
-        while signal::next(&signals).is_some() {}
-        loop {
-            match rustix::process::wait(WaitOptions::NOHANG) {
-                Ok(Some(_)) | Err(Errno::INTR) => {}
-                Ok(None) => break,
-                // Nobody is left.
-                Err(_) => return Ok(()),
-            }
-        }
-    }
-}
-
-/// What the program has said before it gave up.
-fn pass_on(words: &OwnedFd, report: &OwnedFd) -> Result<(), Errno> {
-    let mut buffer = [0; 4096];
-    loop {
-        match rustix::io::retry_on_intr(|| rustix::io::read(words, &mut buffer))? {
-            0 => return Ok(()),
-            count => rustix::io::write(report, &buffer[..count])?,
-        };
-    }
-}
-
-fn become_tool(image: &Image, mask: &signal::Mask, words: &OwnedFd, ready: &OwnedFd) -> ! {
-    signal::restore(mask);
-    // pasta takes it for a failure when somebody ignores this one already.
-    signal::default(Signal::PIPE);
-    let place = |fd: BorrowedFd<'_>| rustix::io::fcntl_dupfd_cloexec(fd, 10);
-    let placed = || -> Result<(), Errno> {
-        rustix::stdio::dup2_stderr(words)?;
-        // Out of the way of descriptor 3, whichever it was.
-        let high = place(ready.as_fd())?;
-        exec::close_all_but(0, vec![high.as_raw_fd()])?;
-        let three = rustix::io::fcntl_dupfd_cloexec(&high, 3)?;
-        rustix::io::fcntl_setfd(&three, FdFlags::empty())?;
-        std::mem::forget((high, three));
-        Ok(())
-    };
-    let errno = placed().err().unwrap_or_else(|| image.exec());
-    let text = Error::call(format!("exec {:?}", image.path()), errno).to_string();
-    let _ = rustix::io::write(rustix::stdio::stderr(), text.as_bytes());
-    exec::exit_now(127)
 }
 
 #[cfg(test)]

@@ -8,10 +8,12 @@
 //! IPv4 only: the device has no IPv6 address, and none is forwarded.
 
 mod filter;
+mod follow;
 mod foreign;
 mod forwarding;
 mod helper;
 mod inside;
+mod keeper;
 mod link;
 mod routes;
 mod rules;

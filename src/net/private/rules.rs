@@ -79,7 +79,22 @@ pub(super) fn probe(socket: &mut NetlinkSocket) -> Result<()> {
 /// Where the kernel does not take it; nothing is there then.
 pub(super) fn load(socket: &mut NetlinkSocket, table: &str, rules: &[Rule]) -> Result<()> {
     let mut transaction = Transaction::begin(socket);
-    let requests = &mut transaction.chain;
+    fill(&mut transaction.chain, table, rules);
+    transaction.send(socket)
+}
+
+/// Puts these rules in the place of a table's own, in one step: there is no moment without either.
+///
+/// # Errors
+/// Where the kernel does not take it; the table is as it was then.
+pub(super) fn replace(socket: &mut NetlinkSocket, table: &str, rules: &[Rule]) -> Result<()> {
+    let mut transaction = Transaction::begin(socket);
+    transaction.chain.request().op_deltable_do(&family(INET)).encode().push_name_bytes(table.as_bytes());
+    fill(&mut transaction.chain, table, rules);
+    transaction.send(socket)
+}
+
+fn fill(requests: &mut nftables::Chained<'static>, table: &str, rules: &[Rule]) {
     requests.request().set_create().set_excl().op_newtable_do(&family(INET)).encode().push_name_bytes(table.as_bytes());
     for chain in Chain::ALL.iter().filter(|chain| rules.iter().any(|(other, ..)| other == *chain)) {
         let (name, kind, hook, priority) = base(*chain);
@@ -94,7 +109,6 @@ pub(super) fn load(socket: &mut NetlinkSocket, table: &str, rules: &[Rule]) -> R
         let expressions = matches.iter().fold(rule.nested_expressions(), |all, one| matching(all, *one));
         decide(expressions, *verdict);
     }
-    transaction.send(socket)
 }
 
 /// Removes a table. One that is gone is fine.
