@@ -163,6 +163,20 @@ fn is_it(program: &str, name: &str) -> bool {
     name.starts_with(program) || program == "pasta" && name.starts_with("passt")
 }
 
+/// The numbers of the program that carries the lab's only run, and of its keeper, which lives with the run's table.
+#[track_caller]
+fn program_and_keeper(lab: &Lab, program: &str) -> [i32; 2] {
+    let (pid, _) = lab.processes().into_iter().find(|(_, name)| is_it(program, name)).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let parent = status.lines().find_map(|line| line.strip_prefix("PPid:")).unwrap();
+    [pid, parent.trim().parse().unwrap()]
+}
+
+/// Whether a process has not ended, not even as one that nobody has waited for.
+fn lives(pid: i32) -> bool {
+    std::fs::read_link(format!("/proc/{pid}/ns/net")).is_ok()
+}
+
 #[test]
 fn the_program_ends_with_the_run_however_that_ends() {
     let Some(lab) = Lab::ordinary() else { return };
@@ -173,10 +187,12 @@ fn the_program_ends_with_the_run_however_that_ends() {
         for signal in [Signal::TERM, Signal::KILL] {
             let mut run = sandboxed(&lab, &[program], &command).spawn();
             run.until_stdout("ready");
-            assert!(lab.processes().iter().any(|(_, name)| is_it(program, name)));
+            let [_, keeper] = program_and_keeper(&lab, program);
+            assert!(lives(keeper));
             run.signal(signal);
             run.wait();
-            until("nothing runs any more", || (lab.processes() == before && gone()).then_some(()));
+            let ended = || lab.processes() == before && gone() && !lives(keeper);
+            until("nothing runs any more", || ended().then_some(()));
         }
     }
 }
@@ -190,11 +206,10 @@ fn its_end_before_that_of_the_run_is_told() {
         let command = ["sh", "-c", "echo ready; read line"].map(str::to_owned);
         let mut run = sandboxed(&lab, &[program], &command).spawn_on(reader.into());
         run.until_stdout("ready");
-        let all = lab.processes();
-        let (pid, _) = all.iter().find(|(_, name)| is_it(program, name)).unwrap();
-        rustix::process::kill_process(rustix::process::Pid::from_raw(*pid).unwrap(), Signal::KILL).unwrap();
-        // Its keeper goes as well, and with it the last process that the run has not had before.
-        until("the keeper ends", || (lab.processes().len() < all.len() - 1).then_some(()));
+        let [pid, keeper] = program_and_keeper(&lab, program);
+        assert!(lives(keeper));
+        rustix::process::kill_process(rustix::process::Pid::from_raw(pid).unwrap(), Signal::KILL).unwrap();
+        until("the keeper ends", || (!lives(keeper)).then_some(()));
         drop(writer);
         run.wait().code(1).err_has(&format!("{program} has ended"));
         assert!(reported(&lab).1.contains("the network inside was gone before the program was"));
