@@ -12,6 +12,7 @@
 //! | `killed_runs.rs` | a run killed at any moment: the runtime, its first process, its program |
 //! | `hosts.rs` | a host that changes below a box |
 //! | `large.rs` | many files, deep trees |
+//! | `filesystems.rs` | filesystems that share blocks: btrfs, xfs |
 //! | `full.rs` | a disk that is full |
 //! | `power.rs` | the power goes in the middle of both |
 //! | `boxes.rs` | names, `list`, `discard`, boxes in use, runs that were killed |
@@ -40,6 +41,7 @@ mod commits;
 mod confined;
 mod diffs;
 mod export;
+mod filesystems;
 mod full;
 mod hosts;
 mod killed_runs;

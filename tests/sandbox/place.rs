@@ -18,7 +18,7 @@ for folder, folders, files in sorted(os.walk(b'.')):
         content = b''
         if s.st_mode & 0o170000 == 0o100000: content = hashlib.sha256(open(name, 'rb').read()).hexdigest()
         if s.st_mode & 0o170000 == 0o120000: content = os.readlink(name)
-        print(name, oct(s.st_mode), s.st_uid, s.st_gid, s.st_size if s.st_mode & 0o170000 != 0o040000 else 0, s.st_mtime_ns, first.setdefault(s.st_ino, name), attributes, content,
+        print(name, oct(s.st_mode), s.st_uid, s.st_gid, s.st_size if s.st_mode & 0o170000 != 0o040000 else 0, s.st_mtime_ns, first.setdefault((s.st_dev, s.st_ino), name), attributes, content,
               (s.st_ctime_ns, s.st_ino) if sys.argv[1] == 'true' else '')
 ";
 
