@@ -272,6 +272,19 @@ impl Parsed {
         word.to_str().ok_or_else(|| Error::new(format!("{word:?} is not a container's ID: not UTF-8")))
     }
 
+    /// Refuses a value that is empty, as that of a variable that is not set. Callers of the OCI commands write one for "none";
+    /// where people write flags, a limit would be absent without a word.
+    pub(super) fn refuse_empty(&self) -> Result<()> {
+        let empty = self.values.iter().find(|(_, value)| value.is_empty());
+        match empty.and_then(|(index, _)| self.flags.get(*index)) {
+            Some(flag) => {
+                let flag = flag.long();
+                Err(Error::new(format!("--{flag}: its value is empty")).hint(format!("leave --{flag} out for its default")))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Compares the number of words with what the command takes.
     pub(super) fn count_words(&self, command: &Command) -> Result<()> {
         let usage = || format!("usage: myrt {} {}", command.name, command.words);

@@ -116,6 +116,9 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
         return Ok(Request::Print(command_help(command)));
     }
     parsed.count_words(command)?;
+    if command.group == Group::Sandbox {
+        parsed.refuse_empty()?;
+    }
     Ok(Request::Run(command, parsed))
 }
 

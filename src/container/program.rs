@@ -37,7 +37,7 @@ pub fn find(name: &str, env: &[String]) -> Result<PathBuf> {
     match denied {
         Some(candidate) => Err(explain(&candidate, Errno::ACCESS)),
         None => Err(Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
-            .hint(format!("PATH inside is {path:?}: give the program's full path in process.args, or set PATH"))),
+            .hint(format!("PATH inside is {path:?}: give the program's full path, or set PATH"))),
     }
 }
 

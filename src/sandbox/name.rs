@@ -7,7 +7,11 @@ use crate::bail;
 use crate::error::{Error, Result};
 use crate::plan::ContainerId;
 
-/// A name that can be a folder: letters, digits, `_`, `+`, `-` and `.`, not first a dot.
+/// The longest name in bytes. Names of the box's cgroup, and of its folder while it is made or removed, are longer by some,
+/// and none may have more than 255.
+const LONGEST: usize = 200;
+
+/// A name that can be a folder: letters, digits, `_`, `+`, `-` and `.`, first neither a dot nor a dash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct BoxName(ContainerId);
 
@@ -17,12 +21,17 @@ impl BoxName {
     /// # Errors
     /// Where it holds a letter that no name may have.
     pub fn new(name: &str) -> Result<Self> {
+        if name.is_empty() {
+            bail!("a box has a name: this one is empty");
+        }
         if name.starts_with(['.', '-']) {
-            bail!("a box may not be called {name:?}: a name begins with a letter or a digit");
+            bail!("a box may not be called {name:?}: a name begins neither with a dot nor with a dash");
+        }
+        if name.len() > LONGEST {
+            bail!("a box may not be called that: a name has at most {LONGEST} bytes, this one {}", name.len());
         }
         let id = ContainerId::new(name).map_err(|_| {
-            Error::new(format!("a box may not be called {name:?}"))
-                .hint("a name has letters, digits, _, + and -, and dots but not first")
+            Error::new(format!("a box may not be called {name:?}")).hint("a name has letters, digits, _, +, - and dots")
         })?;
         Ok(Self(id))
     }
@@ -63,7 +72,7 @@ mod tests {
         for name in ["a", "try-1", "box-00ff12", "1.2_3+x"] {
             assert_eq!(BoxName::new(name).unwrap().as_str(), name);
         }
-        for name in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "a\0b", "ü"] {
+        for name in ["", ".", "..", ".hidden", "-x", "a/b", "a b", "a\0b", "ü", &"a".repeat(LONGEST + 1)] {
             assert!(BoxName::new(name).is_err(), "{name:?}");
         }
         assert_ne!(BoxName::made_up().unwrap(), BoxName::made_up().unwrap());

@@ -26,6 +26,31 @@ fn boxes_are_listed_and_discarded() {
 }
 
 #[test]
+fn a_value_that_is_empty_is_no_missing_flag() {
+    let place = Place::new();
+    for flag in ["--name", "--memory", "--cpus", "--pids", "--seccomp", "--net", "--hide", "--report"] {
+        let run = place.sandbox("run", [flag, "", "true"]).run();
+        run.fails().err_has(&format!("{flag}: its value is empty"));
+    }
+    place.sandbox("run", ["--name=", "true"]).run().fails();
+    assert!(!place.store().exists());
+}
+
+#[test]
+fn a_name_is_as_long_as_all_that_is_made_of_it_allows() {
+    let place = Place::new();
+    let (name, other) = ("n".repeat(200), "o".repeat(200));
+    place.sandbox("run", ["--name", &name, "--pids", "50", "sh", "-c", "echo x >x"]).run().ok();
+    place.sandbox("clone", [&name, &other]).run().ok();
+    place.sandbox("snapshot", [&name]).run().ok();
+    place.sandbox("commit", [&name]).run().ok();
+    place.sandbox("undo", [&name]).run().ok();
+    place.sandbox("discard", [&name, &other]).run().ok();
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
+    place.sandbox("run", ["--name", &"n".repeat(201), "true"]).run().code(125).err_has("at most 200 bytes");
+}
+
+#[test]
 fn a_box_in_use_is_used_by_one_alone() {
     let place = Place::new();
     let mut running = place.script("echo ready; cat").spawn_on(std::process::Stdio::piped());
