@@ -279,7 +279,8 @@ impl Parsed {
         match empty.and_then(|(index, _)| self.flags.get(*index)) {
             Some(flag) => {
                 let flag = flag.long();
-                Err(Error::new(format!("--{flag}: its value is empty")).hint(format!("leave --{flag} out for its default")))
+                Err(Error::new(format!("--{flag}: its value is empty"))
+                    .hint(format!("leave --{flag} out for its default")))
             }
             None => Ok(()),
         }

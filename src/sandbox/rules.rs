@@ -1,7 +1,8 @@
 //! What a caller asks for beyond the whole host: paths that are hidden, read-only, written through, or empty.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use crate::bail;
 use crate::error::{Context, Result};
 
 /// The rules of a run. Paths are the host's.
@@ -19,22 +20,56 @@ pub struct Rules {
     pub no_new_privileges: bool,
 }
 
+/// What is made anew for each run: nothing of the host's stands there.
+const FRESH: [&str; 3] = ["/dev", "/proc", "/sys"];
+
+/// A flag, and where it would be empty words, or leave nothing to run: at these folders, and below them as well.
+struct Limit {
+    flag: &'static str,
+    at: &'static [&'static str],
+    below: &'static [&'static str],
+}
+
+const HIDE: Limit = Limit { flag: "--hide", at: &["/", "/dev"], below: &[] };
+const READ_ONLY: Limit = Limit { flag: "--read-only", at: &[], below: &[] };
+const WRITE_THROUGH: Limit = Limit { flag: "--write-through", at: &["/"], below: &FRESH };
+const TMPFS: Limit = Limit { flag: "--tmpfs", at: &["/", "/dev"], below: &["/proc", "/sys"] };
+
 impl Rules {
     /// The same with true paths: a link is followed here, on the host, and not inside.
     ///
     /// # Errors
-    /// Names the flag whose path is not there.
+    /// Names the flag whose path is not there, or cannot be treated so.
     pub(super) fn resolved(&self) -> Result<Self> {
-        let real = |flag: &str, paths: &[PathBuf]| {
-            let one = |path: &PathBuf| path.canonicalize().context(|| format!("{flag} {path:?}"));
-            paths.iter().map(one).collect::<Result<Vec<_>>>()
-        };
+        let tmpfs = TMPFS.resolved(&self.tmpfs)?;
+        if let Some(file) = tmpfs.iter().find(|path| !path.is_dir()) {
+            bail!("--tmpfs {file:?}: this is no folder");
+        }
         Ok(Self {
-            hide: real("--hide", &self.hide)?,
-            read_only: real("--read-only", &self.read_only)?,
-            write_through: real("--write-through", &self.write_through)?,
-            tmpfs: real("--tmpfs", &self.tmpfs)?,
+            hide: HIDE.resolved(&self.hide)?,
+            read_only: READ_ONLY.resolved(&self.read_only)?,
+            write_through: WRITE_THROUGH.resolved(&self.write_through)?,
+            tmpfs,
             no_new_privileges: self.no_new_privileges,
         })
+    }
+}
+
+impl Limit {
+    fn resolved(&self, paths: &[PathBuf]) -> Result<Vec<PathBuf>> {
+        paths.iter().map(|path| self.real(path)).collect()
+    }
+
+    fn real(&self, path: &Path) -> Result<PathBuf> {
+        let what = || format!("{} {path:?}", self.flag);
+        let real = path.canonicalize().context(what)?;
+        if let Some(fresh) = self.below.iter().find(|fresh| real.starts_with(fresh)) {
+            bail!("{}: inside, {fresh} is the box's own: nothing of the host's is there", what());
+        }
+        match self.at.iter().find(|at| real == Path::new(at)) {
+            Some(&"/") => bail!("{}: this is the whole host", what()),
+            Some(_) => bail!("{}: no program runs without it", what()),
+            None => Ok(real),
+        }
     }
 }

@@ -27,6 +27,25 @@ fn hidden_paths_are_empty_and_stay_so() {
 }
 
 #[test]
+fn a_rule_that_would_be_empty_words_or_leave_nothing_is_refused() {
+    let place = host();
+    for (flag, path, why) in [
+        ("--hide", "/", "this is the whole host"),
+        ("--hide", "/dev", "no program runs without it"),
+        ("--write-through", "/", "this is the whole host"),
+        ("--write-through", "/dev/shm", "/dev is the box's own"),
+        ("--write-through", "/proc/sys", "/proc is the box's own"),
+        ("--write-through", "/sys", "/sys is the box's own"),
+        ("--tmpfs", "/", "this is the whole host"),
+        ("--tmpfs", "/sys", "/sys is the box's own"),
+        ("--tmpfs", "f", "this is no folder"),
+    ] {
+        run(&place, &[flag, path], "true").code(125).err_has(flag).err_has(why);
+    }
+    assert!(!place.store().exists());
+}
+
+#[test]
 fn read_only_paths_are_read_only_behind_a_link_as_well() {
     let place = host();
     let script =
