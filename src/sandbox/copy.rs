@@ -60,6 +60,10 @@ impl Side {
     }
 }
 
+/// What an ordinary user's namespace has no number for cannot be given to a copy, such as one on another filesystem.
+const OF_OTHERS: &str =
+    "it is of another user or group: change it on the host yourself, or name what else is to be taken over";
+
 impl Attributes {
     /// Reads those of a file that is there.
     pub(super) fn read(folder: BorrowedFd<'_>, name: &CStr, side: Side) -> Result<Self> {
@@ -99,8 +103,7 @@ impl Attributes {
     /// Gives them to a file of the same kind that is open. Owner first, since a change of owner takes setuid bits and
     /// capabilities; times last.
     fn give_to(&self, file: &OwnedFd) -> Result<()> {
-        let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-        rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH).context(|| "chown")?;
+        self.owner_to(file)?;
         let path = format!("/proc/self/fd/{}", file.as_raw_fd());
         if FileType::from_raw_mode(self.mode) != FileType::Symlink {
             rustix::fs::chmod(&path, Mode::from_raw_mode(self.mode & 0o7777)).context(|| "chmod")?;
@@ -122,11 +125,18 @@ impl Attributes {
             return self.give_to(file);
         }
         if (made.st_uid, made.st_gid) != (self.uid, self.gid) {
-            let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
-            rustix::fs::fchown(file, uid, gid).context(|| "chown")?;
+            self.owner_to(file)?;
         }
         rustix::fs::fchmod(file, Mode::from_raw_mode(self.mode & 0o7777)).context(|| "chmod")?;
         rustix::fs::futimens(file, &self.times()).context(|| "set the times")
+    }
+
+    fn owner_to(&self, file: &OwnedFd) -> Result<()> {
+        let (uid, gid) = (Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
+        match rustix::fs::chownat(file, "", uid, gid, AtFlags::EMPTY_PATH) {
+            Err(Errno::INVAL) => Err(Error::call("chown", Errno::INVAL).hint(OF_OTHERS)),
+            other => other.context(|| "chown"),
+        }
     }
 
     /// Gives the times alone.

@@ -460,6 +460,35 @@ fn a_folder_with_a_mount_below_can_be_written_to_and_so_can_the_mount() {
 }
 
 #[test]
+fn a_file_that_is_mounted_by_itself_is_read_and_the_rest_is_committed() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    let user = place.user.as_ref().unwrap();
+    let mounts = format!(
+        "echo under >file; echo bound >source; echo old >beside; chown {}:{} file source beside; mount --bind source file",
+        user.uid, user.gid
+    );
+    let script = "cat file; echo new >file || echo refused; rm file || echo refused; echo new >beside; cat beside";
+    let commit = [user.prefix.clone(), place.words("commit", ["b"])].concat().join(" ");
+    let out = on_a_host_with(&place, &mounts, script, &format!("{commit}; cat file beside; umount file; cat file"));
+    out.ok().stdout("bound\nrefused\nrefused\nnew\n1 taken over\nbound\nnew\nunder");
+    out.err_has("can only be read inside: something is mounted below it");
+}
+
+#[test]
+fn a_file_of_another_group_on_another_filesystem_is_not_taken_over() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    let user = place.user.as_ref().unwrap();
+    let mounts = format!(
+        "mkdir a; mount -t tmpfs -o uid={0},gid={1} t a; echo old >a/f; chown {0}:4242 a/f",
+        user.uid, user.gid
+    );
+    let commit = [user.prefix.clone(), place.words("commit", ["b"])].concat().join(" ");
+    let after = format!("{commit} || echo refused; cat a/f; stat -c %g a/f; ls -A a");
+    let out = on_a_host_with(&place, &mounts, "echo new >a/n; mv a/n a/f", &after);
+    out.ok().stdout("refused\nold\n4242\nf").err_has("it is of another user or group");
+}
+
+#[test]
 fn a_folder_of_others_that_everybody_may_write_to_is_a_place_of_its_own() {
     let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
     let user = place.user.as_ref().unwrap();

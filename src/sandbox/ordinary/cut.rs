@@ -154,8 +154,10 @@ impl Cutter<'_> {
             FileType::RegularFile => {
                 let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
                 let copy = rustix::fs::openat(at, name, flags, Mode::empty()).context(|| "make")?;
-                // One that cannot be read is there, and cannot be read.
-                if !self.fresh(path) && may(path, Access::READ_OK) && !self.copy(path, found, copy)? {
+                // One that cannot be read is there, and cannot be read. One that is mounted by itself is not changed by a
+                // commit, which would put another file in its place.
+                let mounted = self.points.contains(path);
+                if !self.fresh(path) && may(path, Access::READ_OK) && (mounted || !self.copy(path, found, copy)?) {
                     self.cut.files.push(path.to_owned());
                     return Ok(may(path, Access::WRITE_OK));
                 }
