@@ -229,13 +229,20 @@ impl Roots {
 /// # Errors
 /// Where one cannot be opened.
 pub(super) fn roots(held: &Box) -> Result<Roots> {
+    roots_with(held, |place| held.layer_folder(place).join(UPPER))
+}
+
+/// Likewise; `upper`: where a layer's changes are, by its place.
+///
+/// # Errors
+/// Where one cannot be opened.
+pub(super) fn roots_with(held: &Box, upper: impl Fn(usize) -> PathBuf) -> Result<Roots> {
     let unmounted = layers::unmounted(held)?;
     let open = |(place, layer): (usize, &super::store::Layer)| {
         if unmounted.contains(&place) {
             return Ok((layer.path.clone(), None));
         }
-        let upper = held.layer_folder(place).join(UPPER);
-        let upper = match tree::Root::open(&upper) {
+        let upper = match tree::Root::open(&upper(place)) {
             Err(error) if error.errno() == Some(Errno::NOENT) => None,
             other => Some(other?),
         };

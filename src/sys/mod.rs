@@ -14,6 +14,7 @@ pub mod filesystem;
 pub mod handle;
 pub mod interface;
 pub mod keyring;
+pub mod lease;
 pub mod lookups;
 pub mod mount;
 pub mod nsfs;

@@ -9,7 +9,7 @@ use crate::util::TestCommand;
 use crate::util::command::Output;
 
 /// The calls by which a commit changes something, or waits for the disk.
-const CALLS: [&str; 17] = [
+const CALLS: [&str; 20] = [
     "copy_file_range",
     "fchmod",
     "fchmodat",
@@ -17,10 +17,13 @@ const CALLS: [&str; 17] = [
     "fsync",
     "ftruncate",
     "linkat",
+    "lremovexattr",
+    "lsetxattr",
     "mkdirat",
     "mknodat",
     "openat",
     "renameat",
+    "renameat2",
     "rename",
     "setxattr",
     "symlinkat",
@@ -46,69 +49,81 @@ pub fn at_every_moment(call: &str, mut attempt: impl FnMut(&str, u32) -> bool) -
     count
 }
 
+/// What is moved to the host, and what is copied where that cannot be.
+fn places() -> [Place; 2] {
+    [Place::new(), Place::apart()]
+}
+
 #[test]
 fn a_killed_commit_is_finished_or_taken_back() {
-    let place = Place::new();
-    all_sorts(&place);
-    let before = place.content();
-    let wanted = place.content_by(|command| place.wrap(command));
-    let mut turn = 0;
-    let attempt = |call: &str, number| {
-        let at = format!("killed at {call} {number}");
-        let killed = killed_at(&place, call, number, "commit", &["b"]).exit_code() != 0;
-        if !killed {
-            assert_eq!(place.content(), wanted, "{at}");
-        }
-        turn += 1;
-        let again = ["--resume", "--rollback"][turn % 2];
-        let unfinished = place.script("true").run().exit_code() == 125;
-        assert!(killed || !unfinished, "{at}");
-        place.sandbox("commit", [again, "b"]).run().ok();
-        let now = place.content();
-        match (unfinished, again) {
-            (true, "--resume") => assert_eq!(now, wanted, "{at}, then {again}"),
-            (true, _) => assert_eq!(now, before, "{at}, then {again}"),
-            // It had not begun, or was over.
-            (false, _) => assert!(now == before || now == wanted, "{at}: {now}"),
-        }
-        if now == wanted {
-            place.sandbox("undo", ["b"]).run().ok();
-        }
-        assert_eq!(place.content(), before, "{at}, taken back");
-        killed
-    };
-    let mut attempt = attempt;
-    let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
-    assert!(moments > 60, "only {moments} moments");
+    for place in places() {
+        all_sorts(&place);
+        let (before, wanted) = (place.content(), place.content_by(|command| place.wrap(command)));
+        let mut turn = 0;
+        let mut attempt = |call: &str, number| {
+            turn += 1;
+            commit_killed_at(&place, (call, number), ["--resume", "--rollback"][turn % 2], (&before, &wanted))
+        };
+        let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
+        assert!(moments > 60, "only {moments} moments");
+    }
+}
+
+/// Whether it was killed; `host`: before and after a commit.
+fn commit_killed_at(place: &Place, (call, number): (&str, u32), again: &str, host: (&str, &str)) -> bool {
+    let (before, wanted) = host;
+    let at = format!("killed at {call} {number}");
+    let killed = killed_at(place, call, number, "commit", &["b"]).exit_code() != 0;
+    if !killed {
+        assert_eq!(place.content(), wanted, "{at}");
+    }
+    let unfinished = place.script("true").run().exit_code() == 125;
+    assert!(killed || !unfinished, "{at}");
+    place.sandbox("commit", [again, "b"]).run().ok();
+    let now = place.content();
+    match (unfinished, again) {
+        (true, "--resume") => assert_eq!(now, wanted, "{at}, then {again}"),
+        (true, _) => assert_eq!(now, before, "{at}, then {again}"),
+        // It had not begun, or was over.
+        (false, _) => assert!(now == before || now == wanted, "{at}: {now}"),
+    }
+    if now == wanted {
+        place.sandbox("undo", ["b"]).run().ok();
+    }
+    assert_eq!(place.content(), before, "{at}, taken back");
+    assert_eq!(place.content_by(|command| place.wrap(command)), wanted, "the box, {at}, taken back");
+    killed
 }
 
 #[test]
 fn a_killed_undo_is_finished() {
-    let place = Place::new();
-    all_sorts(&place);
-    let before = place.content();
-    let mut attempt = |call: &str, number| {
-        let at = format!("killed at {call} {number}");
-        place.sandbox("commit", ["b"]).run().ok();
-        let killed = killed_at(&place, call, number, "undo", &["b"]).exit_code() != 0;
-        // Under way it can only be finished, and before that it can be begun again.
-        if place.sandbox("commit", ["--resume", "b"]).run().exit_code() != 0 {
-            place.sandbox("commit", ["--rollback", "b"]).run().ok();
-        }
-        if place.content() != before {
-            place.sandbox("undo", ["b"]).run().ok();
-        }
-        assert_eq!(place.content(), before, "{at}");
-        killed
-    };
-    let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
-    assert!(moments > 60, "only {moments} moments");
+    for place in places() {
+        all_sorts(&place);
+        let (before, wanted) = (place.content(), place.content_by(|command| place.wrap(command)));
+        let mut attempt = |call: &str, number| {
+            let at = format!("killed at {call} {number}");
+            place.sandbox("commit", ["b"]).run().ok();
+            let killed = killed_at(&place, call, number, "undo", &["b"]).exit_code() != 0;
+            // Under way it can only be finished, and before that it can be begun again.
+            if place.sandbox("commit", ["--resume", "b"]).run().exit_code() != 0 {
+                place.sandbox("commit", ["--rollback", "b"]).run().ok();
+            }
+            if place.content() != before {
+                place.sandbox("undo", ["b"]).run().ok();
+            }
+            assert_eq!(place.content(), before, "{at}");
+            assert_eq!(place.content_by(|command| place.wrap(command)), wanted, "the box, {at}");
+            killed
+        };
+        let moments: u32 = CALLS.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
+        assert!(moments > 60, "only {moments} moments");
+    }
 }
 
 /// Enough files for several threads, where there are several processors.
 #[test]
 fn a_commit_by_several_threads_is_finished_or_taken_back() {
-    let place = Place::new();
+    let place = Place::apart();
     let files = |each: u32, word: &str| {
         format!(
             "

@@ -23,6 +23,7 @@
 //! | `limits.rs` | `--memory`, `--cpus`, `--pids`, `--seccomp` |
 //! | `network.rs`, `lab.rs` | `--net private`, in network namespaces that play the host and the internet |
 //! | `profiles.rs` | `--profile` and the examples |
+//! | `moves.rs` | commits that move files instead of copying them |
 //! | `snapshots.rs` | `snapshot` and `clone`: what is kept, copies killed at any moment |
 //! | `export.rs` | `export`, read by tar, Python and `myrt image` |
 //! | `prune.rs` | `prune`: what goes and what stays |
@@ -50,6 +51,7 @@ mod lab;
 mod large;
 mod limits;
 mod mounts;
+mod moves;
 mod network;
 mod packages;
 mod place;

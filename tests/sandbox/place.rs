@@ -29,6 +29,8 @@ pub struct Place {
     myrt: String,
     /// Who runs it.
     pub user: Option<Ordinary>,
+    /// Whether the store is a mount of its own for each command.
+    apart: bool,
 }
 
 impl Place {
@@ -38,7 +40,16 @@ impl Place {
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let top = std::env::temp_dir().join(format!("myrt-sandbox-{}-{number}", std::process::id()));
         std::fs::create_dir_all(top.join("host")).unwrap();
-        Self { top, myrt: runtime(), user: None }
+        Self { top, myrt: runtime(), user: None, apart: false }
+    }
+
+    /// Likewise, with a store from which no file can be moved to the host: it has to be copied.
+    pub fn apart() -> Self {
+        let mut place = Self::new();
+        place.apart = true;
+        std::fs::create_dir(place.store()).unwrap();
+        std::fs::set_permissions(place.store(), std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        place
     }
 
     /// One of an ordinary user, whose are the folders; where user namespaces are not for such ones, the test says so.
@@ -104,7 +115,12 @@ impl Place {
 
     /// `myrt sandbox WORDS…` in this store, in the host's folder.
     pub fn sandbox<S: ToString>(&self, command: &str, words: impl IntoIterator<Item = S>) -> TestCommand {
-        self.by_caller(TestCommand::new(self.words(command, words)).cwd(self.host()))
+        let command = self.by_caller(TestCommand::new(self.words(command, words)).cwd(self.host()));
+        if !self.apart {
+            return command;
+        }
+        let store = self.store().display().to_string();
+        command.by(["unshare", "-m", "sh", "-ec", "mount --bind \"$0\" \"$0\"; exec \"$@\"", &store])
     }
 
     /// The words of that, for another user to say.

@@ -44,7 +44,7 @@ fn on_a_disk(script: &str) -> Vec<String> {
 }
 
 /// The calls that wait for the disk, and those that change names.
-const CALLS: &str = "syncfs:1 fsync:1 renameat:5 linkat:5 unlinkat:7";
+const CALLS: &str = "syncfs:1 fsync:1 renameat:5 renameat2:2 linkat:5 unlinkat:7";
 
 #[test]
 fn a_commit_that_is_cut_off_is_finished_or_taken_back_and_one_that_is_done_stays() {
@@ -78,7 +78,7 @@ done"#;
         }
     }
     let count = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
-    assert!(count("resume") > 2 && count("rollback") > 2 && count("done") == 5, "{lines:?}");
+    assert!(count("resume") > 2 && count("rollback") > 2 && count("done") == 6, "{lines:?}");
 }
 
 #[test]
@@ -108,7 +108,7 @@ done"#;
         }
     }
     let count = |word: &str| lines.iter().filter(|line| line.contains(word)).count();
-    assert!(count("rollback") > 2 && count("done") == 5, "{lines:?}");
+    assert!(count("rollback") > 2 && count("done") == 6, "{lines:?}");
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn assert_harmless(folder: &Path) {
 
 #[test]
 fn a_file_that_is_exchanged_while_it_is_written_gets_nothing() {
-    let place = Place::new();
+    let place = Place::apart();
     let folder = theirs(&place);
     place.script("head -c 100000 /dev/zero >theirs/tool; chmod 4755 theirs/tool").run().ok();
     // Copying a file of this size begins with an attempt to share blocks.

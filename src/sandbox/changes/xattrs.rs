@@ -7,6 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
+use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +100,32 @@ pub fn of_layer(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<Xat
     read(folder, name, |name| notes.seen_inside(name))
 }
 
+/// The notes of overlayfs on a file of a layer that is open for reading, and what programs inside have given a name like
+/// one: all that the layer's file has and the host's must not have.
+///
+/// # Errors
+/// Where they cannot be read.
+pub fn notes_of(notes: Notes, file: BorrowedFd<'_>) -> Result<Xattrs> {
+    let noted = |name: &CStr| notes.has(name).then(|| name.to_owned());
+    At::File(file).read(noted).context(|| "read the extended attributes")
+}
+
+/// Gives a file of a layer a note, or takes it away.
+///
+/// # Errors
+/// Where that cannot be done.
+pub fn put_note(folder: BorrowedFd<'_>, file: &CStr, name: &CStr, value: Option<&[u8]>) -> Result<()> {
+    let path = path(folder, file);
+    let done = match value {
+        Some(value) => rustix::fs::lsetxattr(&path[..], name, value, XattrFlags::empty()),
+        None => rustix::fs::lremovexattr(&path[..], name),
+    };
+    match done {
+        Err(Errno::NODATA) => Ok(()),
+        other => other.context(|| format!("write the note of {file:?}")),
+    }
+}
+
 /// Whether a folder of a layer hides all that is below it in the host.
 ///
 /// # Errors
@@ -162,8 +189,7 @@ enum At<'a> {
 impl At<'_> {
     /// A name in a folder. Links are read themselves: what comes last is not followed, and procfs leads to an open folder.
     fn name(folder: BorrowedFd<'_>, name: &CStr) -> Self {
-        let path = [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat();
-        Self::Path { path, follow: false }
+        Self::Path { path: path(folder, name), follow: false }
     }
 
     /// What is open, a link as well.
@@ -210,6 +236,11 @@ impl At<'_> {
         all.sort_unstable();
         Ok(all)
     }
+}
+
+/// A name in an open folder, for the calls that take none.
+fn path(folder: BorrowedFd<'_>, name: &CStr) -> Vec<u8> {
+    [format!("/proc/self/fd/{}/", folder.as_raw_fd()).as_bytes(), name.to_bytes()].concat()
 }
 
 /// What a call writes into a buffer, which grows until it suffices. Nothing is larger than 64 KiB.

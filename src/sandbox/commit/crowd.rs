@@ -1,4 +1,5 @@
-//! Many files come to the host: by several threads, since no file depends on another one and the kernel copies on each CPU.
+//! Many files come to the host: by several threads, since no file depends on another one and the kernel copies on each CPU,
+//! and moves them there as well.
 //!
 //! Each folder is one thread's alone, and so is the name in it under which a file is written. Folders of two layers may be one
 //! folder of the host, which is mounted twice: one layer comes after the other.
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use super::journal::{Act, Journal, Step};
+use super::moves;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::base::{self, Roots, Seen};
 use crate::sandbox::copy::{self, Side};
@@ -31,7 +33,7 @@ type Made = Vec<(usize, Seen)>;
 /// # Errors
 /// Where one of them fails; others may have been done.
 pub(super) fn put(held: &Box, journal: &Journal, roots: &Roots, next: &CStr) -> Result<Made> {
-    let puts = journal.steps.iter().enumerate().filter(|(_, step)| matches!(step.act, Act::Put));
+    let puts = journal.steps.iter().enumerate().filter(|(_, step)| matches!(step.act, Act::Put | Act::Move(_)));
     let mut puts: Vec<Put<'_>> = puts.collect();
     puts.sort_by_key(|(_, step)| (step.layer, step.path.parent()));
     let mut made = Vec::with_capacity(puts.len());
@@ -104,6 +106,9 @@ fn part(roots: &Roots, puts: &[Put<'_>], next: &CStr, failed: &AtomicBool) -> Re
 
 fn one(roots: &Roots, step: &Step, next: &CStr) -> Result<Seen> {
     let root = roots.of(step.layer)?;
+    if let Act::Move(moved) = &step.act {
+        return moves::over(root, step, moved);
+    }
     let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
     let (own, place) = (Place::open(upper, &step.path)?, Place::open(&root.host, &step.path)?);
     copy::put(&own, Side::Layer(root.notes), &place, next).map(|file| Seen::file(&file))

@@ -12,7 +12,13 @@
 //! | `done` | it is finished, and can be undone |
 //! | `taken.json` | an undo is going to leave the times of these folders alone |
 //! | `reverting` | it is being taken back |
-//! | `reverted` | the host is as before; the layers are being brought back |
+//! | `reverted` | the host is as before; what was moved is copied into `anew`, for the layers |
+//! | `renewed` | all copies are made; the layers are being brought back |
+//!
+//! A file that is moved needs no backup: what the host had is in the layer then, under the same name. Which of both is
+//! where, the layer alone says, by the inode that the journal holds: nobody else can write there. The host may use a file
+//! as long as it had it (be mapped, open, mounted somewhere, have further names), and a box writes to its files in place:
+//! what comes back into a layer becomes a copy there.
 //!
 //! It holds across a power cut as well, since each of these files is made when what it says is on the disk, and is on the
 //! disk itself before anything follows:
@@ -22,6 +28,7 @@
 //! | `applying` | the store's filesystem: the journal, all backups, and what the programs left in the layers |
 //! | the first change of the host | `applying` |
 //! | `applied`, `reverted` | each filesystem of the host that was changed |
+//! | `renewed` | the store's filesystem: the copies |
 //! | a layer is put away, a backup is dropped | `applied`, `reverted` |
 //! | `done`, and before the folder goes after a rollback or undo | the store's filesystem: layers, base, `after.json` |
 //! | the command says so | `done` |
@@ -35,6 +42,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Context, Result};
 use crate::sandbox::copy::Attributes;
+use crate::sandbox::layers::UPPER;
 use crate::sandbox::store::Box;
 use crate::sandbox::{disk, remove, text};
 
@@ -51,6 +59,7 @@ const OLD: &str = "commit.old";
 const JOURNAL: &str = "commit/journal.json";
 const BACKUP: &str = "commit/backup";
 const TAKEN: &str = "commit/taken.json";
+const ANEW: &str = "commit/anew";
 
 /// How far a commit came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -65,13 +74,16 @@ pub enum Stage {
     Done,
     /// It is being taken back.
     Reverting,
-    /// The host is as before; the layers are being brought back.
+    /// The host is as before; what was moved is copied for the layers.
     Reverted,
+    /// The layers are being brought back.
+    Renewed,
 }
 
 impl Stage {
     /// The later ones, with the file that says so, the last one first.
-    const FILES: [(Self, &'static str); 5] = [
+    const FILES: [(Self, &'static str); 6] = [
+        (Self::Renewed, "commit/renewed"),
         (Self::Reverted, "commit/reverted"),
         (Self::Reverting, "commit/reverting"),
         (Self::Done, DONE),
@@ -117,14 +129,26 @@ pub(super) enum Act {
     Remove,
     /// Makes a folder.
     MakeFolder(Attributes),
-    /// Puts the layer's file there.
+    /// Puts a copy of the layer's file there.
     Put,
+    /// Puts the layer's file itself there; what the host had takes its place in the layer.
+    Move(Moved),
     /// Gives the file another name of what an earlier step put there, by its place in [`Journal::steps`].
     Link(usize),
     /// Gives another name to a file that the host has already.
     Name(#[serde(with = "text::as_text")] PathBuf),
     /// Gives what is there other attributes.
     Set(Attributes),
+}
+
+/// A file of a layer that is moved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Moved {
+    /// Its number: while the layer has it under the step's path, the host has not.
+    pub(super) inode: u64,
+    /// What overlayfs has noted on it, if anything: of which file it is a copy. The host's must not have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) origin: Option<Vec<u8>>,
 }
 
 /// A folder's times.
@@ -139,6 +163,9 @@ pub(super) struct Folder {
     pub(super) before: Option<Attributes>,
     /// In the box; absent where it has none of its own.
     pub(super) after: Option<Attributes>,
+    /// The box's own, where files are moved: these come and go in it as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) own: Option<Attributes>,
     /// Whether a step writes right into it, which gives it a time that nobody means.
     #[serde(default)]
     pub(super) written: bool,
@@ -193,6 +220,14 @@ pub(super) fn mark(held: &Box, stage: Stage) -> Result<()> {
 }
 
 impl Journal {
+    /// The steps that move a file, with their numbers.
+    pub(super) fn moves(&self) -> impl Iterator<Item = (usize, &Step, &Moved)> {
+        self.steps.iter().enumerate().filter_map(|(number, step)| match &step.act {
+            Act::Move(moved) => Some((number, step, moved)),
+            _ => None,
+        })
+    }
+
     /// Begins a commit: from here on it can be found. What an earlier one kept for its undo goes.
     pub(super) fn begin(&self, held: &Box) -> Result<()> {
         end(held)?;
@@ -236,6 +271,20 @@ pub(super) fn backup(held: &Box) -> Result<OwnedFd> {
 fn open(held: &Box, name: &str) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(held, name, flags, Mode::empty()).context(|| format!("open {:?}", held.path().join(name)))
+}
+
+/// The folder of copies for the layers, made where it is missing.
+pub(super) fn anew(held: &Box) -> Result<OwnedFd> {
+    match rustix::fs::mkdirat(held, ANEW, Mode::from(0o700)) {
+        Ok(()) | Err(Errno::EXIST) => open(held, ANEW),
+        Err(errno) => Err(errno).context(|| format!("make {ANEW}")),
+    }
+}
+
+/// Where the layer of a commit is now: put away, or still the box's.
+pub(super) fn layer(held: &Box, place: usize) -> PathBuf {
+    let kept = kept_layer(held, place);
+    if kept.exists() { kept } else { held.layer_folder(place).join(UPPER) }
 }
 
 /// Where the layers of a whole commit are put away.

@@ -7,6 +7,7 @@
 mod crowd;
 mod journal;
 mod links;
+mod moves;
 mod plan;
 mod steps;
 
@@ -20,7 +21,8 @@ use serde::{Deserialize, Serialize};
 pub(super) use journal::{DONE, FOLDER, REMAINS};
 pub use journal::{Stage, stage};
 
-use self::journal::{Journal, mark};
+use self::journal::{Act, Journal, Step, mark};
+use self::moves::Moves;
 use self::steps::Site;
 use super::base::{self, Base, Seen};
 use super::changes::{self, Change, Kind};
@@ -117,7 +119,7 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     }
     let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
     let whole = chosen.len() == changes.len() && changes::unmounted(held)?.is_empty();
-    let journal = plan::journal(&chosen, &changes, &roots, whole)?;
+    let journal = plan::journal(&chosen, &changes, &roots, whole, Moves::new(whole))?;
     if winner != Winner::Ours {
         // Between the two looks somebody may have put another file there.
         let moved = moved(&journal, &roots, &seen)?;
@@ -127,14 +129,22 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     }
     drop(roots);
     journal.begin(held)?;
-    finish(held, &journal)?;
+    match finish(held, &journal) {
+        // It was taken back, and each file can still be copied.
+        Err(error) if journal.moves().next().is_some() && moves::are_refused(&error) && stage(held)?.is_none() => {
+            let journal = plan::journal(&chosen, &changes, &base::roots(held)?, whole, Moves::new(false))?;
+            journal.begin(held)?;
+            finish(held, &journal)?;
+        }
+        other => other?,
+    }
     Ok(Outcome::Done { count: chosen.len(), left })
 }
 
 /// Files that are to get other attributes and are not those that were seen.
 fn moved(journal: &Journal, roots: &base::Roots, seen: &Base) -> Result<Vec<PathBuf>> {
     let mut moved = Vec::new();
-    for step in journal.steps.iter().filter(|step| matches!(step.act, journal::Act::Set(_))) {
+    for step in journal.steps.iter().filter(|step| matches!(step.act, Act::Set(_))) {
         let path = roots.of(step.layer)?.mount.join(&step.path);
         if is_another(step.old.as_ref(), seen.of(&path)) {
             moved.push(path);
@@ -158,7 +168,7 @@ fn is_another(old: Option<&Attributes>, seen: Option<&Seen>) -> bool {
 /// Where there is none, or the host cannot be written to; then it is as before.
 pub fn resume(held: &mut Box) -> Result<Outcome> {
     match stage(held)? {
-        Some(Stage::Reverting | Stage::Reverted) => {
+        Some(Stage::Reverting | Stage::Reverted | Stage::Renewed) => {
             return Err(Error::new("the commit is being taken back already").hint("finish that: commit --rollback"));
         }
         Some(Stage::Done) | None => return Ok(Outcome::Nothing),
@@ -279,7 +289,7 @@ fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
         // It has no changes any more.
         Base::default().write(held)?;
     } else {
-        note_base(held, journal)?;
+        note_base(held, journal, |_| Ok(true))?;
     }
     disk::filesystem(&*held)?;
     mark(held, Stage::Done)
@@ -301,11 +311,11 @@ fn write(held: &Box, journal: &Journal) -> Result<Vec<Option<Seen>>> {
 fn revert(held: &mut Box) -> Result<Outcome> {
     let journal = read(held)?;
     if stage(held)? == Some(Stage::Prepared) {
-        // Backups may be names of the host's files, but these are as they were.
-        mark(held, Stage::Reverted)?;
+        // Backups may be names of the host's files, but these are as they were, and so are the layers.
+        mark(held, Stage::Renewed)?;
     }
+    let roots = base::roots_with(held, |place| journal::layer(held, place))?;
     if stage(held)? < Some(Stage::Reverted) {
-        let roots = base::roots(held)?;
         let site = site(held, &journal, &roots)?;
         // As long as nothing but others' writing can have changed it.
         if stage(held)? == Some(Stage::Done) {
@@ -316,14 +326,35 @@ fn revert(held: &mut Box) -> Result<Outcome> {
         site.write_out()?;
         mark(held, Stage::Reverted)?;
     }
+    if journal.moves().next().is_some() {
+        renew(held, &journal, &roots)?;
+    }
+    drop(roots);
     for place in 0..held.record.layers.len() {
         bring_back(&journal::kept_layer(held, place), &held.layer_folder(place).join(UPPER))?;
     }
     journal::drop_backup(held)?;
-    note_base(held, &journal)?;
+    let roots = base::roots(held)?;
+    // What the host has put in the place of a file since was seen by nobody.
+    note_base(held, &journal, |step| {
+        Ok(!matches!(step.act, Act::Move(_)) || moves::is_as_before(roots.of(step.layer)?, step)?)
+    })?;
+    drop(roots);
     disk::filesystem(&*held)?;
     journal::end(held)?;
     Ok(Outcome::Done { count: journal.paths, left: Vec::new() })
+}
+
+/// Makes what came back into the layers theirs alone.
+fn renew(held: &Box, journal: &Journal, roots: &base::Roots) -> Result<()> {
+    let anew = Rc::new(journal::anew(held)?);
+    if stage(held)? < Some(Stage::Renewed) {
+        moves::copy(journal, roots, &anew)
+            .map_err(|error| error.context("the host is as before, but the box has not got its changes back"))?;
+        disk::filesystem(held)?;
+        mark(held, Stage::Renewed)?;
+    }
+    moves::put_back(journal, roots, &anew)
 }
 
 /// Gives a box a layer back that was put away, unless it has changes by now that would be lost.
@@ -350,7 +381,7 @@ fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots) -> Result<
 /// What the host has at each path of the journal, for the undo. `made`: what of it is known, by the place of a step.
 fn note_after(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
     let roots = base::roots(held)?;
-    let line = |(step, made): (&journal::Step, Option<Seen>)| {
+    let line = |(step, made): (&Step, Option<Seen>)| {
         let root = roots.of(step.layer)?;
         let now = match made {
             Some(file) => Some(file),
@@ -362,13 +393,15 @@ fn note_after(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<
     held.write_file(AFTER, &journal.steps.iter().zip(made).map(line).collect::<Result<Vec<_>>>()?)
 }
 
-/// What the host has now is what the box is compared with from here on.
-fn note_base(held: &Box, journal: &Journal) -> Result<()> {
+/// What the host has now is what the box is compared with from here on, at the places of these steps.
+fn note_base(held: &Box, journal: &Journal, which: impl Fn(&Step) -> Result<bool>) -> Result<()> {
     let changes = changes::of(held)?;
     let mut base = Base::read(held)?;
-    let paths: Vec<PathBuf> =
-        journal.steps.iter().map(|step| held.record.layers[step.layer].path.join(&step.path)).collect();
-    base.forget(paths.iter().map(PathBuf::as_path));
+    for step in &journal.steps {
+        if which(step)? {
+            base.forget([held.record.layers[step.layer].path.join(&step.path).as_path()]);
+        }
+    }
     base.note(held, &changes, None)?;
     base.write(held)
 }

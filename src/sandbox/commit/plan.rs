@@ -10,6 +10,7 @@ use rustix::io::Errno;
 
 use super::journal::{Act, Folder, Journal, Step};
 use super::links::Links;
+use super::moves::Moves;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::BoxName;
 use crate::sandbox::base::{Root, Roots};
@@ -18,11 +19,18 @@ use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
 use crate::sandbox::copy::{Attributes, Side};
 use crate::sandbox::tree::{self, Place};
 
-/// Makes the journal of these changes, which are sorted by path, among all changes of the box.
+/// Makes the journal of these changes, which are sorted by path, among all changes of the box. `moves`: which files need not
+/// be copied.
 ///
 /// # Errors
 /// Where layers or host cannot be read.
-pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole: bool) -> Result<Journal> {
+pub(super) fn journal(
+    changes: &[&Change],
+    all: &[Change],
+    roots: &Roots,
+    whole: bool,
+    mut moves: Moves,
+) -> Result<Journal> {
     let mut removals = Vec::new();
     let mut additions = Vec::new();
     let mut folders = Folders { roots, all: BTreeMap::new() };
@@ -66,7 +74,10 @@ pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole:
                 }
             }
             Kind::Added | Kind::TypeChanged | Kind::Modified => {
-                let act = links.act(change, root, path, additions.len())?;
+                let act = match moves.of(change, root, path).context(|| format!("{:?}", change.path))? {
+                    Some(moved) => Act::Move(moved),
+                    None => links.act(change, root, path, additions.len())?,
+                };
                 additions.push(step(act, old()?));
             }
         }
@@ -85,10 +96,12 @@ pub(super) fn journal(changes: &[&Change], all: &[Change], roots: &Roots, whole:
     for step in &removals {
         check_owner(step, roots.of(step.layer)?)?;
     }
-    let folders = folders.all.into_iter().rev();
-    let folders =
-        folders.map(|((layer, path), Times { before, after, written })| Folder { layer, path, before, after, written });
-    let folders = folders.collect();
+    let moving = removals.iter().any(|step| matches!(step.act, Act::Move(_)));
+    let folder = |((layer, path), Times { before, after, own, written })| {
+        let own = if moving { own } else { None };
+        Folder { layer, path, before, after, own, written }
+    };
+    let folders = folders.all.into_iter().rev().map(folder).collect();
     let next = format!(".myrt-commit-{}", BoxName::made_up()?);
     Ok(Journal { whole, next, paths: changes.len(), steps: removals, folders })
 }
@@ -158,6 +171,7 @@ fn removed(layer: usize, root: &Root, path: &Path, steps: &mut Vec<Step>, folder
 struct Times {
     before: Option<Attributes>,
     after: Option<Attributes>,
+    own: Option<Attributes>,
     written: bool,
 }
 
@@ -200,8 +214,8 @@ impl Folders<'_> {
         let before = folder(Some(&root.host), path, Side::Host)?;
         let own = folder(root.upper.as_ref(), path, Side::Layer(root.notes))?;
         let later = |own: &Attributes| before.as_ref().is_none_or(|before| own.modified > before.modified);
-        let after = own.filter(later).or_else(|| before.clone());
-        Ok(entry.insert(Times { before, after, written: false }))
+        let after = own.clone().filter(later).or_else(|| before.clone());
+        Ok(entry.insert(Times { before, after, own, written: false }))
     }
 }
 

@@ -8,8 +8,8 @@ use std::rc::Rc;
 use rustix::fs::{AtFlags, FileType, Mode};
 use rustix::io::Errno;
 
-use super::crowd;
 use super::journal::{Act, Folder, Journal, Step};
+use super::{crowd, moves};
 use crate::error::{Context, Error, Result};
 use crate::log;
 use crate::sandbox::base::{Roots, Seen};
@@ -89,7 +89,7 @@ impl Site<'_> {
         for (place, file) in crowd::put(held, self.journal, self.roots, &self.next)? {
             made[place] = Some(file);
         }
-        self.apply_those(|step| !is_first(step) && !matches!(step.act, Act::Put))?;
+        self.apply_those(|step| !is_first(step) && !matches!(step.act, Act::Put | Act::Move(_)))?;
         for step in &self.journal.steps {
             if let Act::Link(first) = step.act {
                 // One more name is a change of the file.
@@ -125,7 +125,7 @@ impl Site<'_> {
             Act::Remove => remove(&place),
             Act::MakeFolder(attributes) => make_folder(&place, attributes),
             // Files come by themselves.
-            Act::Put => Ok(()),
+            Act::Put | Act::Move(_) => Ok(()),
             Act::Link(first) => {
                 let first = self.host(&self.journal.steps[*first])?;
                 copy::link(&first, &place, &self.next).context(|| "link")
@@ -191,6 +191,7 @@ impl Site<'_> {
         let root = self.roots.of(step.layer)?;
         let Some(place) = Place::find(&root.host, &step.path)? else { return Ok(()) };
         match (&step.act, &step.old) {
+            (Act::Move(moved), _) => moves::back(root, &place, step, moved),
             (Act::Set(given), Some(old)) => {
                 if place.stat()?.is_none() {
                     return Ok(());
@@ -277,13 +278,18 @@ impl Site<'_> {
     }
 
     fn kept(&self, number: usize) -> Result<Place> {
-        let name = CString::new(number.to_string()).map_err(|_| Error::new("a number holds no NUL"))?;
-        Ok(Place { folder: Rc::clone(&self.backup), name })
+        numbered(&self.backup, number)
     }
 
     fn shown(&self, step: &Step) -> std::path::PathBuf {
         self.roots.shown(step.layer, &step.path)
     }
+}
+
+/// What belongs to the step of a number, in a folder of the commit's own.
+pub(super) fn numbered(folder: &Rc<OwnedFd>, number: usize) -> Result<Place> {
+    let name = CString::new(number.to_string()).map_err(|_| Error::new("a number holds no NUL"))?;
+    Ok(Place { folder: Rc::clone(folder), name })
 }
 
 /// Makes a folder. Nothing is put into it before it has its attributes: one that is there, and not empty, has them.

@@ -1,0 +1,208 @@
+//! Files of a layer that become the host's own by one rename, and come back by another: nothing is copied to the host.
+//!
+//! For a whole commit alone, whose layers are put away afterwards, and where host and layer are on one mount. A new file
+//! takes a free name; one that replaces another changes places with it, at once and whole, so that what the host had is
+//! kept in the layer. All of a file comes along: owner, mode, times, attributes, holes. So only those are moved of which
+//! the host may have all: no notes but one that can be taken off, no further names, and nobody who has it open.
+
+use std::collections::BTreeMap;
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::rc::Rc;
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, StatxFlags};
+use rustix::io::Errno;
+
+use super::journal::{Journal, Moved, Step};
+use super::steps::numbered;
+use crate::bail;
+use crate::error::{Context, Error, Result};
+use crate::sandbox::base::{Root, Roots, Seen};
+use crate::sandbox::changes::xattrs::{self, Notes};
+use crate::sandbox::changes::{Change, FileKind};
+use crate::sandbox::copy::{self, Attributes, Side};
+use crate::sandbox::tree::{self, Place};
+use crate::sys::lease;
+
+/// The one note that a file may have: another file of the host began as this one's content.
+const ORIGIN: &CStr = c"trusted.overlay.origin";
+
+/// Which files can be moved.
+pub(super) struct Moves {
+    wanted: bool,
+    /// Layers, with whether they are on one mount with the host's files.
+    layers: BTreeMap<usize, bool>,
+}
+
+impl Moves {
+    /// `wanted`: where none is to be moved, none can.
+    pub(super) fn new(wanted: bool) -> Self {
+        Self { wanted, layers: BTreeMap::new() }
+    }
+
+    /// Of a file that would be copied otherwise.
+    pub(super) fn of(&mut self, change: &Change, root: &Root, path: &Path) -> Result<Option<Moved>> {
+        let is_file = change.after.as_ref().is_some_and(|after| after.kind == FileKind::File);
+        // An ordinary user's notes look like anybody's attributes.
+        if !self.wanted || !is_file || change.several_names || root.notes != Notes::Trusted {
+            return Ok(None);
+        }
+        let Some(upper) = &root.upper else { return Ok(None) };
+        let known = self.layers.get(&change.layer).copied();
+        let one_mount = known.map_or_else(|| is_one_mount(upper, &root.host), Ok)?;
+        self.layers.insert(change.layer, one_mount);
+        if one_mount { movable(&Place::open(upper, path)?) } else { Ok(None) }
+    }
+}
+
+/// Whether the kernel moves files from one to the other: not even between two mounts of one filesystem it does.
+fn is_one_mount(upper: &tree::Root, host: &tree::Root) -> Result<bool> {
+    let mount = |root: &tree::Root| {
+        let found =
+            rustix::fs::statx(root, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID).context(|| "look for the mount")?;
+        let told = StatxFlags::from_bits_retain(found.stx_mask).contains(StatxFlags::MNT_ID);
+        Ok::<_, Error>(told.then_some(found.stx_mnt_id))
+    };
+    let upper = mount(upper)?;
+    Ok(upper.is_some() && upper == mount(host)?)
+}
+
+fn movable(own: &Place) -> Result<Option<Moved>> {
+    let what = || format!("look at {:?}", own.name);
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(&own.folder, &own.name, flags, Mode::empty()).context(what)?;
+    let found = rustix::fs::fstat(&file).context(what)?;
+    if found.st_nlink != 1 || kind(&found) != FileType::RegularFile {
+        return Ok(None);
+    }
+    let origin = match &mut *xattrs::notes_of(Notes::Trusted, file.as_fd()).context(what)? {
+        [] => None,
+        [(name, value)] if name.as_c_str() == ORIGIN => Some(std::mem::take(value)),
+        _ => return Ok(None),
+    };
+    // A program of the box may have passed its file on, by a socket: whoever has it open could write to the host's.
+    let alone = lease::is_alone(file).unwrap_or(false);
+    Ok(alone.then_some(Moved { inode: found.st_ino, origin }))
+}
+
+/// Whether a filesystem moves no files between these folders, which only the attempt tells: they may have other keys or
+/// quotas than the layer.
+pub(super) fn are_refused(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
+}
+
+/// Moves a file to the host, unless that was done before. Gives what the host has then.
+pub(super) fn over(root: &Root, step: &Step, moved: &Moved) -> Result<Seen> {
+    let (own, host) = (own(root, &step.path)?, Place::open(&root.host, &step.path)?);
+    if own.stat()?.is_some_and(|found| found.st_ino == moved.inode) {
+        if moved.origin.is_some() {
+            xattrs::put_note(own.folder.as_fd(), &own.name, ORIGIN, None)?;
+        }
+        match &step.old {
+            None => rename(&own, &host, RenameFlags::NOREPLACE)?,
+            Some(old) => change_places(&own, &host, |taken| is(taken, old))?,
+        }
+    }
+    match host.stat()? {
+        Some(found) if found.st_ino == moved.inode => Ok(Seen::file(&found)),
+        _ => bail!("somebody has put another file in its place"),
+    }
+}
+
+/// Moves a file back into the layer, unless it is there, and with it what the host had. What else the host has there by
+/// now, by an undo that was forced, goes into the layer in its stead.
+pub(super) fn back(root: &Root, host: &Place, step: &Step, moved: &Moved) -> Result<()> {
+    let own = own(root, &step.path)?;
+    let (here, there) = (own.stat()?, host.stat()?);
+    let is_moved = |stat: &Stat| stat.st_ino == moved.inode;
+    match (&here, &step.old) {
+        (Some(here), _) if is_moved(here) => Ok(()),
+        (None, None) => match there {
+            // As with a copy: a folder of the host's stays.
+            None => Ok(()),
+            Some(there) if kind(&there) == FileType::Directory => Ok(()),
+            Some(_) => rename(host, &own, RenameFlags::NOREPLACE),
+        },
+        (Some(here), Some(old)) if here.st_ino == old.inode || there.as_ref().is_some_and(is_moved) => match there {
+            None => rename(&own, host, RenameFlags::NOREPLACE),
+            Some(_) => change_places(&own, host, |taken| kind(taken) != FileType::Directory),
+        },
+        // It was done before, with what the host had then.
+        _ => Ok(()),
+    }
+}
+
+/// Whether the host has at a step's place what it had before it.
+pub(super) fn is_as_before(root: &Root, step: &Step) -> Result<bool> {
+    let found = Place::find(&root.host, &step.path)?.map(|host| host.stat()).transpose()?.flatten();
+    Ok(match (&found, &step.old) {
+        (None, None) => true,
+        (Some(found), Some(old)) => is(found, old),
+        _ => false,
+    })
+}
+
+/// Two files change places; unless what comes into the layer is the one that is meant, they do so once more.
+fn change_places(own: &Place, host: &Place, is_meant: impl Fn(&Stat) -> bool) -> Result<()> {
+    rename(own, host, RenameFlags::EXCHANGE)?;
+    if own.stat()?.as_ref().is_some_and(is_meant) {
+        return Ok(());
+    }
+    rename(own, host, RenameFlags::EXCHANGE)?;
+    bail!("the host has another file there by now")
+}
+
+fn rename(from: &Place, to: &Place, flags: RenameFlags) -> Result<()> {
+    rustix::fs::renameat_with(&from.folder, &from.name, &to.folder, &to.name, flags).context(|| "rename")
+}
+
+/// Whether it is the file that was seen; its time of change tells nothing any more.
+fn is(found: &Stat, old: &Attributes) -> bool {
+    let modified = (found.st_mtime, found.st_mtime_nsec as u32);
+    (found.st_ino, found.st_mode, modified) == (old.inode, old.mode, old.modified)
+}
+
+/// Copies what has come back, for the layers: it is on nobody's way yet.
+pub(super) fn copy(journal: &Journal, roots: &Roots, anew: &Rc<OwnedFd>) -> Result<()> {
+    for (number, step, moved) in journal.moves() {
+        let own = own(roots.of(step.layer)?, &step.path)?;
+        // Gone where the host has removed it, and the undo was forced.
+        let Some(found) = own.stat()? else { continue };
+        if kind(&found) != FileType::Directory {
+            let to = numbered(anew, number)?;
+            copy::put(&own, Side::Host, &to, c"next")
+                .context(|| format!("{:?}", roots.shown(step.layer, &step.path)))?;
+            if let Some(origin) = &moved.origin {
+                xattrs::put_note(to.folder.as_fd(), &to.name, ORIGIN, Some(origin))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Puts the copies into the layers, where that was not done before, and gives these the times that they had.
+pub(super) fn put_back(journal: &Journal, roots: &Roots, anew: &Rc<OwnedFd>) -> Result<()> {
+    for (number, step, _) in journal.moves() {
+        let (from, to) = (numbered(anew, number)?, own(roots.of(step.layer)?, &step.path)?);
+        match rustix::fs::renameat(&from.folder, &from.name, &to.folder, &to.name) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => Err(errno).context(|| format!("bring {:?} back", roots.shown(step.layer, &step.path)))?,
+        }
+    }
+    for folder in &journal.folders {
+        if let Some(own_times) = &folder.own {
+            let place = own(roots.of(folder.layer)?, &folder.path)?;
+            own_times.give_times(place.folder.as_fd(), &place.name)?;
+        }
+    }
+    Ok(())
+}
+
+fn own(root: &Root, path: &Path) -> Result<Place> {
+    Place::open(root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?, path)
+}
+
+fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
