@@ -4,6 +4,7 @@
 //! as such, since nobody can tell which of the two the program saw.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -68,9 +69,9 @@ impl Seen {
     }
 }
 
-/// Of each changed path, what was seen.
+/// Of each changed path, what was seen. By the bytes of the path: comparing names one by one takes much longer.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Base(BTreeMap<PathBuf, Seen>);
+pub(super) struct Base(BTreeMap<OsString, Seen>);
 
 #[derive(Serialize, Deserialize)]
 struct Line(#[serde(with = "text::as_text")] PathBuf, Seen);
@@ -90,7 +91,7 @@ impl Base {
     /// Where the file is broken.
     pub(super) fn read_from(held: &Box, file: &str) -> Result<Self> {
         let lines: Vec<Line> = held.read_file(file)?.unwrap_or_default();
-        Ok(Self(lines.into_iter().map(|Line(path, seen)| (path, seen)).collect()))
+        Ok(Self(lines.into_iter().map(|Line(path, seen)| (path.into_os_string(), seen)).collect()))
     }
 
     /// Replaces it.
@@ -98,20 +99,20 @@ impl Base {
     /// # Errors
     /// Where it cannot be written.
     pub(super) fn write(&self, held: &Box) -> Result<()> {
-        let lines = self.0.iter().map(|(path, seen)| Line(path.clone(), seen.clone()));
+        let lines = self.0.iter().map(|(path, seen)| Line(path.into(), seen.clone()));
         held.write_file(FILE, &lines.collect::<Vec<_>>())
     }
 
     /// Forgets these paths: they are noted anew, as they are then.
     pub(super) fn forget<'a>(&mut self, paths: impl IntoIterator<Item = &'a Path>) {
         for path in paths {
-            self.0.remove(path);
+            self.0.remove(path.as_os_str());
         }
     }
 
     /// What was seen at a path.
     pub(super) fn of(&self, path: &Path) -> Option<&Seen> {
-        self.0.get(path)
+        self.0.get(path.as_os_str())
     }
 
     /// Notes the changes that are not noted yet and forgets those that are none any more. `since`: when the run began that
@@ -128,18 +129,18 @@ impl Base {
         let mut next = BTreeMap::new();
         // Of what is not mounted nothing can be said: its notes stay.
         for place in roots.unmounted() {
-            let of_it = |path: &Path| held.record.layer_of(path) == Some(place);
+            let of_it = |path: &OsString| held.record.layer_of(Path::new(path)) == Some(place);
             next.extend(self.0.iter().filter(|(path, _)| of_it(path)).map(|(path, seen)| (path.clone(), seen.clone())));
         }
         for change in changes {
             let root = roots.of(change.layer)?;
-            let seen = match self.0.remove(&change.path) {
+            let seen = match self.0.remove(change.path.as_os_str()) {
                 Some(seen) => carried(root, change, seen, since),
                 None if unseen.iter().any(|folder| change.path.starts_with(folder)) => Ok(Seen::Moving),
                 None => look(root, change, since),
             };
             let seen = seen.context(|| format!("note what the host has at {:?}", change.path))?;
-            next.insert(change.path.clone(), seen);
+            next.insert(change.path.clone().into_os_string(), seen);
         }
         self.0 = next;
         Ok(())
@@ -151,11 +152,13 @@ impl Base {
         let mut unseen = Vec::new();
         for (path, seen) in &self.0 {
             let Seen::Tree(digest) = seen else { continue };
-            let gone = changes.binary_search_by(|change| change.path.cmp(path)).is_ok_and(|at| !stays(&changes[at]));
+            let path = Path::new(path);
+            let gone =
+                changes.binary_search_by(|change| change.path.as_path().cmp(path)).is_ok_and(|at| !stays(&changes[at]));
             let Some(root) = roots.around(path).filter(|_| !gone) else { continue };
             let inner = root.inner(path);
             if now_at(root, inner)?.is_some() && tree_digest(root, inner)?.0 != *digest {
-                unseen.push(path.clone());
+                unseen.push(path.to_owned());
             }
         }
         Ok(unseen)

@@ -33,6 +33,7 @@ pub(super) struct Attributes {
     /// Likewise.
     pub(super) modified: (i64, u32),
     /// Names and values.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) xattrs: Vec<(CString, Vec<u8>)>,
 }
 

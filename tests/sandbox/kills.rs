@@ -3,7 +3,7 @@
 //! "Any moment" is every system call that changes something: strace kills the command right before the N-th of a kind, the
 //! first ones each, later ones in growing steps.
 
-use crate::commits::all_sorts;
+use crate::commits::{BOX, HOST, all_sorts};
 use crate::place::Place;
 use crate::util::TestCommand;
 use crate::util::command::Output;
@@ -49,15 +49,19 @@ pub fn at_every_moment(call: &str, mut attempt: impl FnMut(&str, u32) -> bool) -
     count
 }
 
-/// What is moved to the host, and what is copied where that cannot be.
+/// All sorts of changes, which are moved to the host, and such as are copied because they cannot be. Copies keep no name of
+/// a file that is no part of the commit.
 fn places() -> [Place; 2] {
-    [Place::new(), Place::apart()]
+    let (place, apart) = (Place::new(), Place::apart());
+    TestCommand::shell(&format!("{HOST}; rm a-too"), [""]).cwd(apart.host()).run().ok();
+    apart.script(BOX).run().ok();
+    all_sorts(&place);
+    [place, apart]
 }
 
 #[test]
 fn a_killed_commit_is_finished_or_taken_back() {
     for place in places() {
-        all_sorts(&place);
         let (before, wanted) = (place.content(), place.content_by(|command| place.wrap(command)));
         let mut turn = 0;
         let mut attempt = |call: &str, number| {
@@ -98,7 +102,6 @@ fn commit_killed_at(place: &Place, (call, number): (&str, u32), again: &str, hos
 #[test]
 fn a_killed_undo_is_finished() {
     for place in places() {
-        all_sorts(&place);
         let (before, wanted) = (place.content(), place.content_by(|command| place.wrap(command)));
         let mut attempt = |call: &str, number| {
             let at = format!("killed at {call} {number}");

@@ -43,32 +43,36 @@ fn on_a_disk(script: &str) -> Vec<String> {
     out.lines()
 }
 
-/// The calls that wait for the disk, and those that change names.
-const CALLS: &str = "syncfs:1 fsync:1 renameat:5 renameat2:2 linkat:5 unlinkat:7";
+/// The calls that wait for the disk, and those that change names, each with the steps in which it is killed.
+const CALLS: [(&str, u32); 6] =
+    [("syncfs", 1), ("fsync", 1), ("renameat", 5), ("renameat2", 2), ("linkat", 5), ("unlinkat", 7)];
+
+/// Runs a script for each of them.
+fn at_each_call(script: &str) -> Vec<String> {
+    let run = |(call, step): (&str, u32)| on_a_disk(&format!("call={call} step={step}\n{script}"));
+    CALLS.into_iter().flat_map(run).collect()
+}
 
 #[test]
 fn a_commit_that_is_cut_off_is_finished_or_taken_back_and_one_that_is_done_stays() {
     let script = r#"
-turn=0
-for each in $CALLS; do
-    call=${each%:*} step=${each#*:} when=1
-    while :; do
-        made
-        if killed $when $call commit; then ended=done; else ended=killed; fi
-        cut
-        turn=$((turn + 1))
-        if inside true 2>/dev/null; then again=; else
-            if [ $((turn % 2)) = 0 ]; then again=resume; else again=rollback; fi
-            sandbox commit --$again b >/dev/null
-        fi
-        echo "$call $when $ended $again $(is)"
-        sandbox diff b >/dev/null
-        umount m
-        [ $ended = killed ] || break
-        when=$((when + step))
-    done
+turn=0 when=1
+while :; do
+    made
+    if killed $when $call commit; then ended=done; else ended=killed; fi
+    cut
+    turn=$((turn + 1))
+    if inside true 2>/dev/null; then again=; else
+        if [ $((turn % 2)) = 0 ]; then again=resume; else again=rollback; fi
+        sandbox commit --$again b >/dev/null
+    fi
+    echo "$call $when $ended $again $(is)"
+    sandbox diff b >/dev/null
+    umount m
+    [ $ended = killed ] || break
+    when=$((when + step))
 done"#;
-    let lines = on_a_disk(&script.replace("$CALLS", CALLS));
+    let lines = at_each_call(script);
     assert!(lines.len() > 12, "{lines:?}");
     for line in &lines {
         match line.split(' ').collect::<Vec<_>>()[..] {
@@ -84,26 +88,25 @@ done"#;
 #[test]
 fn an_undo_that_is_cut_off_is_finished_and_one_that_is_done_stays() {
     let script = r#"
-for each in $CALLS; do
-    call=${each%:*} step=${each#*:} when=1
-    while :; do
-        made
-        sandbox commit b >/dev/null
-        if killed $when $call undo; then ended=done; else ended=killed; fi
-        cut
-        if inside true 2>/dev/null; then again=; else again=rollback; sandbox commit --rollback b >/dev/null; fi
-        if [ "$(is)" = wanted ]; then again=undo; sandbox undo b >/dev/null; fi
-        echo "$call $when $ended $again $(is)"
-        sandbox diff b >/dev/null
-        umount m
-        [ $ended = killed ] || break
-        when=$((when + step))
-    done
+when=1
+while :; do
+    made
+    sandbox commit b >/dev/null
+    if killed $when $call undo; then ended=done; else ended=killed; fi
+    cut
+    if inside true 2>/dev/null; then again=; else again=rollback; sandbox commit --rollback b >/dev/null; fi
+    if [ "$(is)" = wanted ]; then again=undo; sandbox undo b >/dev/null; fi
+    inside /usr/bin/python3 -c "$LOOK" false | cmp -s - wanted && box=whole || box=broken
+    echo "$call $when $ended $again $(is) $box"
+    umount m
+    [ $ended = killed ] || break
+    when=$((when + step))
 done"#;
-    let lines = on_a_disk(&script.replace("$CALLS", CALLS));
+    let lines = at_each_call(script);
     for line in &lines {
         match line.split(' ').collect::<Vec<_>>()[..] {
-            [_, _, "done", "", "before"] | [_, _, "killed", "" | "undo" | "rollback", "before"] => {}
+            [_, _, "done", "", "before", "whole"] => {}
+            [_, _, "killed", "" | "undo" | "rollback", "before", "whole"] => {}
             _ => panic!("{line} in {lines:?}"),
         }
     }

@@ -26,7 +26,9 @@ pub const COMMAND: Command = Command {
     words: "NAME",
     details: "
 The changes are the box's again, unless it has run since. Paths that the host has changed since
-the commit are listed, nothing is written, and the exit code is 3, unless --force is given.
+the commit are listed, nothing is written, and the exit code is 3, unless --force is given: the
+host has what it had before the commit then, and of a file that came from the box itself, the box
+what the host has made of it.
 
 Example:
   sudo myrt sandbox undo try",
@@ -44,7 +46,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
             let lines = super::commit::lines(&paths);
             Err(Error::new(format!("the host has changed these since the commit:\n{lines}nothing was written"))
                 .exit_with(CONFLICTS)
-                .hint("--force brings back what was there before the commit, and loses what came after it"))
+                .hint("--force brings back what was there before the commit; what came after it is lost, or the box's"))
         }
         outcome => super::commit::report(&outcome, "taken back"),
     }

@@ -1,5 +1,6 @@
 //! The walk over one layer, folder by folder: of each path only the part below the layer is known, and each folder is
-//! opened beneath the descriptor of the layer's root, however deep it lies. No link is followed.
+//! opened beneath the descriptor of the layer's root, however deep it lies. No link is followed. A large one is walked by
+//! several threads (`team`).
 
 use std::ffi::{CStr, OsStr};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::compare::{self, File};
+use super::team;
 use super::view::View;
 use super::xattrs::{self, Notes};
 use super::{Change, Detail, Kind};
@@ -34,30 +36,43 @@ enum Below {
     Nothing { told: bool },
 }
 
+/// How many changes there are before other threads help: a small layer is walked before they had begun.
+const WORTH: usize = 500;
+
 /// Adds the changes of a layer.
 pub(super) fn layer(place: usize, view: &View, detail: Detail, changes: &mut Vec<Change>) -> Result<()> {
     let first = changes.len();
-    let walk = Walk { view, detail };
+    let (upper, lower) = (view.upper.as_fd(), view.lower.as_fd());
+    let walk = Walk { upper, lower, notes: view.notes, mount: &view.mount, detail };
+    let each = |folder: &Pending, pending: &mut Vec<Pending>, changes: &mut Vec<Change>| {
+        walk.folder(folder, pending, changes).context(|| format!("{:?}", folder.path))
+    };
     let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
     while let Some(folder) = pending.pop() {
-        let path = &folder.path;
-        walk.folder(&folder, &mut pending, changes).context(|| format!("{path:?}"))?;
+        each(&folder, &mut pending, changes)?;
+        if changes.len() - first >= WORTH && pending.len() > 1 {
+            changes.append(&mut team::all(std::mem::take(&mut pending), true, each)?);
+        }
     }
     changes[first..].iter_mut().for_each(|change| change.layer = place);
     Ok(())
 }
 
+/// A [`View`], for any thread.
 struct Walk<'a> {
-    view: &'a View,
+    upper: BorrowedFd<'a>,
+    lower: BorrowedFd<'a>,
+    notes: Notes,
+    mount: &'a Path,
     detail: Detail,
 }
 
 impl Walk<'_> {
     fn folder(&self, pending: &Pending, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<()> {
         let path = &pending.path;
-        let upper = open_folder(&self.view.upper, path).context(|| "open the changed folder")?;
+        let upper = open_folder(self.upper, path).context(|| "open the changed folder")?;
         let lower = match pending.below {
-            Below::Merged | Below::Covered => match open_folder(&self.view.lower, path) {
+            Below::Merged | Below::Covered => match open_folder(self.lower, path) {
                 Ok(lower) => Some(lower),
                 // It has gone from the host since.
                 Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => None,
@@ -81,7 +96,7 @@ impl Walk<'_> {
             }
         }
         let quiet = quiet && changes.len() == before;
-        let own = File::of_layer(self.view.notes, upper.as_fd(), c".")?;
+        let own = File::of_layer(self.notes, upper.as_fd(), c".")?;
         let full = self.full(path);
         match &lower {
             Some(lower) => {
@@ -101,13 +116,13 @@ impl Walk<'_> {
     /// what it has itself means nothing.
     fn is_anothers(&self, host: &File<'_>, own: &File<'_>) -> bool {
         let owner = |file: &File<'_>| (file.stat.st_uid, file.stat.st_gid);
-        self.view.notes == Notes::User && owner(host) != owner(own)
+        self.notes == Notes::User && owner(host) != owner(own)
     }
 
     fn full(&self, path: &Path) -> PathBuf {
         match path.as_os_str().is_empty() {
-            true => self.view.mount.clone(),
-            false => self.view.mount.join(path),
+            true => self.mount.to_owned(),
+            false => self.mount.join(path),
         }
     }
 }
@@ -129,7 +144,7 @@ impl<'a> Found<'a> {
         upper: BorrowedFd<'a>,
         lower: Option<BorrowedFd<'a>>,
     ) -> Result<Self> {
-        let upper = File::find_in_layer(walk.view.notes, upper, name)?;
+        let upper = File::find_in_layer(walk.notes, upper, name)?;
         let lower = lower.map(|lower| File::find_on_host(lower, name)).transpose()?.flatten();
         Ok(Self { walk, folder, name, upper, lower })
     }
@@ -158,8 +173,7 @@ impl<'a> Found<'a> {
                 Below::Nothing { told: true }
             }
             Some(_) if upper.is_folder() => {
-                let covered =
-                    around == Below::Covered || xattrs::is_opaque(self.walk.view.notes, upper.folder, self.name)?;
+                let covered = around == Below::Covered || xattrs::is_opaque(self.walk.notes, upper.folder, self.name)?;
                 if covered { Below::Covered } else { Below::Merged }
             }
             Some(lower) => {

@@ -9,8 +9,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use super::journal::{Act, Journal, Step};
+use super::journal::{Act, Step};
 use super::moves;
+use super::steps::Site;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::base::{self, Roots, Seen};
 use crate::sandbox::copy::{self, Side};
@@ -25,14 +26,23 @@ const MOST: usize = 4;
 /// A step that puts a file in place, with its place in the journal.
 type Put<'a> = (usize, &'a Step);
 
+/// How they are done.
+#[derive(Clone, Copy)]
+struct How<'a> {
+    /// The name of a file that is being written.
+    next: &'a CStr,
+    again: bool,
+}
+
 /// What such steps have put there.
 type Made = Vec<(usize, Seen)>;
 
-/// Does all steps that put a file of a layer in place.
+/// Does all steps that put a file of a layer in place; `again`: some may be done.
 ///
 /// # Errors
 /// Where one of them fails; others may have been done.
-pub(super) fn put(held: &Box, journal: &Journal, roots: &Roots, next: &CStr) -> Result<Made> {
+pub(super) fn put(held: &Box, site: &Site<'_>, again: bool) -> Result<Made> {
+    let (journal, how) = (site.journal, How { next: &site.next, again });
     let puts = journal.steps.iter().enumerate().filter(|(_, step)| matches!(step.act, Act::Put | Act::Move(_)));
     let mut puts: Vec<Put<'_>> = puts.collect();
     puts.sort_by_key(|(_, step)| (step.layer, step.path.parent()));
@@ -40,8 +50,8 @@ pub(super) fn put(held: &Box, journal: &Journal, roots: &Roots, next: &CStr) -> 
     for layer in puts.chunk_by(|one, other| one.1.layer == other.1.layer) {
         let parts = parts(layer, threads(layer.len()));
         match parts.as_slice() {
-            [all] => made.append(&mut part(roots, all, next, &AtomicBool::new(false))?),
-            several => made.append(&mut side_by_side(held, several, next)?),
+            [all] => made.append(&mut part(site.roots, all, how, &AtomicBool::new(false))?),
+            several => made.append(&mut side_by_side(held, several, how)?),
         }
     }
     Ok(made)
@@ -71,11 +81,11 @@ fn parts<'a, 'b>(puts: &'b [Put<'a>], count: usize) -> Vec<&'b [Put<'a>]> {
     parts
 }
 
-fn side_by_side(held: &Box, parts: &[&[Put<'_>]], next: &CStr) -> Result<Made> {
+fn side_by_side(held: &Box, parts: &[&[Put<'_>]], how: How<'_>) -> Result<Made> {
     let failed = AtomicBool::new(false);
     // Open roots remember the folder that was used last: each thread has its own.
     let work = |puts: &[Put<'_>]| {
-        let made = base::roots(held).and_then(|roots| part(&roots, puts, next, &failed));
+        let made = base::roots(held).and_then(|roots| part(&roots, puts, how, &failed));
         failed.fetch_or(made.is_err(), Ordering::Relaxed);
         made
     };
@@ -92,26 +102,26 @@ fn side_by_side(held: &Box, parts: &[&[Put<'_>]], next: &CStr) -> Result<Made> {
 }
 
 /// One thread's part. `failed`: whether another one's has failed, which makes this one useless.
-fn part(roots: &Roots, puts: &[Put<'_>], next: &CStr, failed: &AtomicBool) -> Result<Made> {
+fn part(roots: &Roots, puts: &[Put<'_>], how: How<'_>, failed: &AtomicBool) -> Result<Made> {
     let mut made = Vec::with_capacity(puts.len());
     for (number, step) in puts {
         if failed.load(Ordering::Relaxed) {
             break;
         }
-        let file = one(roots, step, next).context(|| format!("{:?}", roots.shown(step.layer, &step.path)))?;
+        let file = one(roots, step, how).context(|| format!("{:?}", roots.shown(step.layer, &step.path)))?;
         made.push((*number, file));
     }
     Ok(made)
 }
 
-fn one(roots: &Roots, step: &Step, next: &CStr) -> Result<Seen> {
+fn one(roots: &Roots, step: &Step, how: How<'_>) -> Result<Seen> {
     let root = roots.of(step.layer)?;
     if let Act::Move(moved) = &step.act {
-        return moves::over(root, step, moved);
+        return moves::over(root, step, moved, how.again);
     }
     let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
     let (own, place) = (Place::open(upper, &step.path)?, Place::open(&root.host, &step.path)?);
-    copy::put(&own, Side::Layer(root.notes), &place, next).map(|file| Seen::file(&file))
+    copy::put(&own, Side::Layer(root.notes), &place, how.next).map(|file| Seen::file(&file))
 }
 
 #[cfg(test)]

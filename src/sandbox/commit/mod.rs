@@ -11,6 +11,7 @@ mod moves;
 mod plan;
 mod steps;
 
+use std::collections::HashMap;
 use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -22,7 +23,6 @@ pub(super) use journal::{DONE, FOLDER, REMAINS};
 pub use journal::{Stage, stage};
 
 use self::journal::{Act, Journal, Step, mark};
-use self::moves::Moves;
 use self::steps::Site;
 use super::base::{self, Base, Seen};
 use super::changes::{self, Change, Kind};
@@ -119,7 +119,8 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     }
     let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
     let whole = chosen.len() == changes.len() && changes::unmounted(held)?.is_empty();
-    let journal = plan::journal(&chosen, &changes, &roots, whole, Moves::new(whole))?;
+    let movable = if whole { moves::find(&chosen, &roots)? } else { HashMap::new() };
+    let journal = plan::journal(&chosen, &changes, &roots, whole, movable)?;
     if winner != Winner::Ours {
         // Between the two looks somebody may have put another file there.
         let moved = moved(&journal, &roots, &seen)?;
@@ -132,7 +133,7 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     match finish(held, &journal) {
         // It was taken back, and each file can still be copied.
         Err(error) if journal.moves().next().is_some() && moves::are_refused(&error) && stage(held)?.is_none() => {
-            let journal = plan::journal(&chosen, &changes, &base::roots(held)?, whole, Moves::new(false))?;
+            let journal = plan::journal(&chosen, &changes, &base::roots(held)?, whole, HashMap::new())?;
             journal.begin(held)?;
             finish(held, &journal)?;
         }
@@ -299,12 +300,13 @@ fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
 fn write(held: &Box, journal: &Journal) -> Result<Vec<Option<Seen>>> {
     let roots = base::roots(held)?;
     let site = site(held, journal, &roots)?;
-    if stage(held)? < Some(Stage::Applying) {
+    let again = stage(held)? >= Some(Stage::Applying);
+    if !again {
         site.keep_old()?;
         disk::filesystem(held)?;
         mark(held, Stage::Applying)?;
     }
-    let made = site.apply(held)?;
+    let made = site.apply(held, again)?;
     site.write_out().map(|()| made)
 }
 

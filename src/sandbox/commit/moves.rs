@@ -5,9 +5,9 @@
 //! kept in the layer. All of a file comes along: owner, mode, times, attributes, holes. So only those are moved of which
 //! the host may have all: no notes but one that can be taken off, no further names, and nobody who has it open.
 
-use std::collections::BTreeMap;
-use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::collections::HashMap;
+use std::ffi::{CStr, OsStr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -20,7 +20,7 @@ use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::base::{Root, Roots, Seen};
 use crate::sandbox::changes::xattrs::{self, Notes};
-use crate::sandbox::changes::{Change, FileKind};
+use crate::sandbox::changes::{Change, FileKind, team};
 use crate::sandbox::copy::{self, Attributes, Side};
 use crate::sandbox::tree::{self, Place};
 use crate::sys::lease;
@@ -28,31 +28,59 @@ use crate::sys::lease;
 /// The one note that a file may have: another file of the host began as this one's content.
 const ORIGIN: &CStr = c"trusted.overlay.origin";
 
-/// Which files can be moved.
-pub(super) struct Moves {
-    wanted: bool,
-    /// Layers, with whether they are on one mount with the host's files.
-    layers: BTreeMap<usize, bool>,
+/// From how many files on it is worth the while of several threads to look at them.
+const WORTH: usize = 500;
+
+/// Files of one folder of a layer that would be copied otherwise.
+struct Folder<'a> {
+    upper: BorrowedFd<'a>,
+    path: &'a Path,
+    /// By their place among the changes.
+    files: Vec<(usize, &'a Path)>,
 }
 
-impl Moves {
-    /// `wanted`: where none is to be moved, none can.
-    pub(super) fn new(wanted: bool) -> Self {
-        Self { wanted, layers: BTreeMap::new() }
-    }
-
-    /// Of a file that would be copied otherwise.
-    pub(super) fn of(&mut self, change: &Change, root: &Root, path: &Path) -> Result<Option<Moved>> {
+/// Which of these changes, in order of path, can be moved: by their place.
+pub(super) fn find(changes: &[&Change], roots: &Roots) -> Result<HashMap<usize, Moved>> {
+    let mut folders: Vec<Folder<'_>> = Vec::new();
+    let mut one_mount = HashMap::new();
+    let mut count = 0;
+    for (place, change) in changes.iter().enumerate() {
         let is_file = change.after.as_ref().is_some_and(|after| after.kind == FileKind::File);
+        let root = roots.of(change.layer)?;
         // An ordinary user's notes look like anybody's attributes.
-        if !self.wanted || !is_file || change.several_names || root.notes != Notes::Trusted {
-            return Ok(None);
+        let Some(upper) = root.upper.as_ref().filter(|_| root.notes == Notes::Trusted) else { continue };
+        if !is_file || change.several_names {
+            continue;
         }
-        let Some(upper) = &root.upper else { return Ok(None) };
-        let known = self.layers.get(&change.layer).copied();
-        let one_mount = known.map_or_else(|| is_one_mount(upper, &root.host), Ok)?;
-        self.layers.insert(change.layer, one_mount);
-        if one_mount { movable(&Place::open(upper, path)?) } else { Ok(None) }
+        let known = one_mount.get(&change.layer).copied();
+        let is_one = known.map_or_else(|| is_one_mount(upper, &root.host), Ok)?;
+        one_mount.insert(change.layer, is_one);
+        let inner = root.inner(&change.path);
+        let (Some(path), true) = (inner.parent(), is_one) else { continue };
+        count += 1;
+        match folders.last_mut() {
+            Some(last) if last.path.as_os_str() == path.as_os_str() && is_same(last.upper, upper) => {
+                last.files.push((place, inner));
+            }
+            _ => folders.push(Folder { upper: upper.as_fd(), path, files: vec![(place, inner)] }),
+        }
+    }
+    let each = |folder: &Folder<'_>, _: &mut Vec<Folder<'_>>, found: &mut Vec<(usize, Moved)>| folder.look(found);
+    team::all(folders, count >= WORTH, each).map(|found| found.into_iter().collect())
+}
+
+fn is_same(one: BorrowedFd<'_>, other: &tree::Root) -> bool {
+    one.as_raw_fd() == other.as_fd().as_raw_fd()
+}
+
+impl Folder<'_> {
+    fn look(&self, found: &mut Vec<(usize, Moved)>) -> Result<()> {
+        let folder = tree::open_folder(self.upper, self.path).context(|| format!("open {:?}", self.path))?;
+        for (place, path) in &self.files {
+            let name = path.file_name().unwrap_or_default();
+            found.extend(movable(&folder, name).context(|| format!("look at {path:?}"))?.map(|moved| (*place, moved)));
+        }
+        Ok(())
     }
 }
 
@@ -68,15 +96,14 @@ fn is_one_mount(upper: &tree::Root, host: &tree::Root) -> Result<bool> {
     Ok(upper.is_some() && upper == mount(host)?)
 }
 
-fn movable(own: &Place) -> Result<Option<Moved>> {
-    let what = || format!("look at {:?}", own.name);
+fn movable(folder: &OwnedFd, name: &OsStr) -> Result<Option<Moved>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&own.folder, &own.name, flags, Mode::empty()).context(what)?;
-    let found = rustix::fs::fstat(&file).context(what)?;
+    let file = rustix::fs::openat(folder, name, flags, Mode::empty()).context(|| "open")?;
+    let found = rustix::fs::fstat(&file).context(|| "stat")?;
     if found.st_nlink != 1 || kind(&found) != FileType::RegularFile {
         return Ok(None);
     }
-    let origin = match &mut *xattrs::notes_of(Notes::Trusted, file.as_fd()).context(what)? {
+    let origin = match &mut *xattrs::notes_of(Notes::Trusted, file.as_fd())? {
         [] => None,
         [(name, value)] if name.as_c_str() == ORIGIN => Some(std::mem::take(value)),
         _ => return Ok(None),
@@ -92,10 +119,10 @@ pub(super) fn are_refused(error: &Error) -> bool {
     matches!(error.errno(), Some(Errno::XDEV | Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP))
 }
 
-/// Moves a file to the host, unless that was done before. Gives what the host has then.
-pub(super) fn over(root: &Root, step: &Step, moved: &Moved) -> Result<Seen> {
+/// Moves a file to the host, unless that was done before. `again`: that may be. Gives what the host has then.
+pub(super) fn over(root: &Root, step: &Step, moved: &Moved, again: bool) -> Result<Seen> {
     let (own, host) = (own(root, &step.path)?, Place::open(&root.host, &step.path)?);
-    if own.stat()?.is_some_and(|found| found.st_ino == moved.inode) {
+    if !again || own.stat()?.is_some_and(|found| found.st_ino == moved.inode) {
         if moved.origin.is_some() {
             xattrs::put_note(own.folder.as_fd(), &own.name, ORIGIN, None)?;
         }

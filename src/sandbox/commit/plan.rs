@@ -1,16 +1,15 @@
 //! From changes to steps: what a commit does to the host, in which order.
 
-use std::collections::BTreeSet;
 use std::collections::btree_map::{BTreeMap, Entry};
+use std::collections::{BTreeSet, HashMap};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::journal::{Act, Folder, Journal, Step};
+use super::journal::{Act, Folder, Journal, Moved, Step};
 use super::links::Links;
-use super::moves::Moves;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::BoxName;
 use crate::sandbox::base::{Root, Roots};
@@ -19,8 +18,8 @@ use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
 use crate::sandbox::copy::{Attributes, Side};
 use crate::sandbox::tree::{self, Place};
 
-/// Makes the journal of these changes, which are sorted by path, among all changes of the box. `moves`: which files need not
-/// be copied.
+/// Makes the journal of these changes, which are sorted by path, among all changes of the box. `moved`: which files need not
+/// be copied, by their place.
 ///
 /// # Errors
 /// Where layers or host cannot be read.
@@ -29,11 +28,11 @@ pub(super) fn journal(
     all: &[Change],
     roots: &Roots,
     whole: bool,
-    mut moves: Moves,
+    mut moved: HashMap<usize, Moved>,
 ) -> Result<Journal> {
     let mut removals = Vec::new();
     let mut additions = Vec::new();
-    let mut folders = Folders { roots, all: BTreeMap::new() };
+    let mut folders = Folders { roots, all: BTreeMap::new(), last: None };
     let mut kept = BTreeSet::new();
     for change in changes {
         if keeps_its_file(change, roots.of(change.layer)?)? {
@@ -41,7 +40,7 @@ pub(super) fn journal(
         }
     }
     let mut links = Links::new(all, &kept);
-    for change in changes {
+    for (place, change) in changes.iter().enumerate() {
         let root = roots.of(change.layer)?;
         let path = root.inner(&change.path);
         let is_folder = |meta: &Option<crate::sandbox::changes::Meta>| {
@@ -74,7 +73,7 @@ pub(super) fn journal(
                 }
             }
             Kind::Added | Kind::TypeChanged | Kind::Modified => {
-                let act = match moves.of(change, root, path).context(|| format!("{:?}", change.path))? {
+                let act = match moved.remove(&place) {
                     Some(moved) => Act::Move(moved),
                     None => links.act(change, root, path, additions.len())?,
                 };
@@ -180,6 +179,8 @@ struct Times {
 struct Folders<'a> {
     roots: &'a Roots,
     all: BTreeMap<(usize, PathBuf), Times>,
+    /// The one that was written to last: as a rule it is the next one as well.
+    last: Option<(usize, PathBuf)>,
 }
 
 impl Folders<'_> {
@@ -192,9 +193,13 @@ impl Folders<'_> {
     /// The folders around a path: the first one is written to. Of the others the box may have a later time.
     fn around(&mut self, layer: usize, path: &Path) -> Result<()> {
         let mut around = path.ancestors().skip(1);
-        if let Some(first) = around.next() {
-            self.touch(layer, first)?;
+        let Some(first) = around.next() else { return Ok(()) };
+        let same = |(known, last): &(usize, PathBuf)| *known == layer && last.as_os_str() == first.as_os_str();
+        if self.last.as_ref().is_some_and(same) {
+            return Ok(());
         }
+        self.touch(layer, first)?;
+        self.last = Some((layer, first.to_owned()));
         // Where one is known, those around it are as well.
         for folder in around {
             if self.all.contains_key(&(layer, folder.to_owned())) {

@@ -80,13 +80,13 @@ impl Site<'_> {
         }
     }
 
-    /// Does all of it. Gives what the host has then, as far as that is known: by the place of a step, the file that it put
+    /// Does all of it; `again`: some of it may be done. Gives what the host has then, as far as that is known: by the place of a step, the file that it put
     /// there. First what goes, and folders; then files; then what the rest is to be a name of, and attributes.
-    pub(super) fn apply(&self, held: &Box) -> Result<Vec<Option<Seen>>> {
+    pub(super) fn apply(&self, held: &Box, again: bool) -> Result<Vec<Option<Seen>>> {
         let is_first = |step: &Step| matches!(step.act, Act::Remove | Act::MakeFolder(_));
         self.apply_those(is_first)?;
         let mut made = vec![None; self.journal.steps.len()];
-        for (place, file) in crowd::put(held, self.journal, self.roots, &self.next)? {
+        for (place, file) in crowd::put(held, self, again)? {
             made[place] = Some(file);
         }
         self.apply_those(|step| !is_first(step) && !matches!(step.act, Act::Put | Act::Move(_)))?;
