@@ -22,7 +22,7 @@ pub fn is_alone(file: OwnedFd) -> Result<bool, Errno> {
     };
     // SIGIO, which comes otherwise, would end us; this one is ignored by all who do not ask for it.
     call(SET_SIGNAL, libc::SIGURG)?;
-    let lease = call(libc::F_SETLEASE, libc::F_WRLCK.into());
+    let lease = call(libc::F_SETLEASE, libc::F_WRLCK);
     drop(file);
     match lease {
         Err(Errno::AGAIN) => Ok(false),

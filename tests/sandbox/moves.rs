@@ -126,7 +126,8 @@ fn a_forced_undo_gives_the_box_what_the_host_made_of_its_files() {
          done; rm removed new-removed",
     );
     place.sandbox("undo", ["b"]).run().code(3).err_has("new-removed");
-    place.sandbox("undo", ["--force", "b"]).run().ok();
+    let forced = place.sandbox("undo", ["--force", "b"]).run();
+    forced.ok().err_has(&place.path("new-removed")).err_has(&place.path("replaced"));
     let times =
         |content: &str| content.lines().filter(|line| !line.starts_with("b'.'")).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(times(&place.content()), times(&before));

@@ -138,26 +138,28 @@ pub(super) fn over(root: &Root, step: &Step, moved: &Moved, again: bool) -> Resu
 }
 
 /// Moves a file back into the layer, unless it is there, and with it what the host had. What else the host has there by
-/// now, by an undo that was forced, goes into the layer in its stead.
-pub(super) fn back(root: &Root, host: &Place, step: &Step, moved: &Moved) -> Result<()> {
+/// now, by an undo that was forced or because others write to the folder, goes into the layer in its stead. Gives whether
+/// the layer got another file, or none.
+pub(super) fn back(root: &Root, host: &Place, step: &Step, moved: &Moved) -> Result<bool> {
     let own = own(root, &step.path)?;
     let (here, there) = (own.stat()?, host.stat()?);
     let is_moved = |stat: &Stat| stat.st_ino == moved.inode;
+    let other = !there.as_ref().is_some_and(is_moved);
     match (&here, &step.old) {
-        (Some(here), _) if is_moved(here) => Ok(()),
+        (Some(here), _) if is_moved(here) => return Ok(false),
         (None, None) => match there {
             // As with a copy: a folder of the host's stays.
-            None => Ok(()),
-            Some(there) if kind(&there) == FileType::Directory => Ok(()),
-            Some(_) => rename(host, &own, RenameFlags::NOREPLACE),
+            Some(there) if kind(&there) != FileType::Directory => rename(host, &own, RenameFlags::NOREPLACE)?,
+            _ => {}
         },
-        (Some(here), Some(old)) if here.st_ino == old.inode || there.as_ref().is_some_and(is_moved) => match there {
-            None => rename(&own, host, RenameFlags::NOREPLACE),
-            Some(_) => change_places(&own, host, |taken| kind(taken) != FileType::Directory),
+        (Some(here), Some(old)) if here.st_ino == old.inode || !other => match there {
+            None => rename(&own, host, RenameFlags::NOREPLACE)?,
+            Some(_) => change_places(&own, host, |taken| kind(taken) != FileType::Directory)?,
         },
         // It was done before, with what the host had then.
-        _ => Ok(()),
+        _ => return Ok(false),
     }
+    Ok(other)
 }
 
 /// Whether the host has at a step's place what it had before it.

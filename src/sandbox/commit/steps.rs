@@ -80,8 +80,9 @@ impl Site<'_> {
         }
     }
 
-    /// Does all of it; `again`: some of it may be done. Gives what the host has then, as far as that is known: by the place of a step, the file that it put
-    /// there. First what goes, and folders; then files; then what the rest is to be a name of, and attributes.
+    /// Does all of it; `again`: some of it may be done. Gives what the host has then, as far as that is known: by the place
+    /// of a step, the file that it put there. First what goes, and folders; then files; then what the rest is to be a name
+    /// of, and attributes.
     pub(super) fn apply(&self, held: &Box, again: bool) -> Result<Vec<Option<Seen>>> {
         let is_first = |step: &Step| matches!(step.act, Act::Remove | Act::MakeFolder(_));
         self.apply_those(is_first)?;
@@ -191,7 +192,12 @@ impl Site<'_> {
         let root = self.roots.of(step.layer)?;
         let Some(place) = Place::find(&root.host, &step.path)? else { return Ok(()) };
         match (&step.act, &step.old) {
-            (Act::Move(moved), _) => moves::back(root, &place, step, moved),
+            (Act::Move(moved), _) => {
+                if moves::back(root, &place, step, moved)? {
+                    log::warn(format!("of {:?} the box has what the host has put there, or removed", self.shown(step)));
+                }
+                Ok(())
+            }
             (Act::Set(given), Some(old)) => {
                 if place.stat()?.is_none() {
                     return Ok(());
