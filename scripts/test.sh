@@ -72,7 +72,7 @@ unit() {
 }
 
 suite() {
-    need_package python3 python3-pip busybox-static util-linux uidmap iproute2 nftables iptables procps gcc libc6-dev make strace e2fsprogs btrfs-progs xfsprogs patch passt slirp4netns \
+    need_package python3 python3-pip busybox-static util-linux uidmap iproute2 nftables iptables procps gcc libc6-dev make strace e2fsprogs attr btrfs-progs xfsprogs patch passt slirp4netns \
         python3-setuptools python3-wheel
     local program user home
     say "building the black-box suite"

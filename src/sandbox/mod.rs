@@ -21,6 +21,7 @@ pub mod expect;
 mod export;
 mod host;
 mod layers;
+mod lent;
 mod limits;
 pub mod lines;
 mod name;

@@ -12,7 +12,7 @@ use super::plan::{self, Network, Outline};
 use super::report::Report;
 use super::store::{Box, Run, Store};
 use super::watch::Watch;
-use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, network, rights, streams};
+use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, lent, network, rights, streams};
 use crate::cgroup::Driver;
 use crate::container::{self, CreateOptions, RunOptions};
 use crate::error::{Context, Error, Result};
@@ -122,6 +122,7 @@ fn in_box(
     held.record.unsettled = Some(base::now());
     held.save()?;
     streams::confine(terminal)?;
+    let lent = lent::note()?;
     let shared = sockets.iter().chain(&rules.write_through).cloned().collect();
     let (filter, watch) = Watch::over(filter, request.watch_sockets, held, shared)?;
     plan.seccomp = filter;
@@ -130,6 +131,7 @@ fn in_box(
     let companion = Companion { held, connection: &connection, watch: &watch, killed_for_memory: Cell::new(0) };
     let run = RunOptions { companion: Some(&companion), ..RunOptions::default() };
     let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
+    lent.take_back();
     // The box may be removed from here on.
     drop(skeleton);
     network::part(&connection);

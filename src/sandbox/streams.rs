@@ -3,7 +3,7 @@
 //! A program can open a descriptor again through /proc/self/fd with other rights, change its mode, and walk up from a
 //! folder: a descriptor brings its mount along. So a file that was opened for reading, and every device, terminals among
 //! them, is opened once more through a mount that is read-only and leads nowhere else; a file opened for writing is the
-//! caller's gift; a folder or a disk is refused. Pipes and sockets are what they are.
+//! caller's gift ([`super::lent`]); a folder or a disk is refused. Pipes and sockets are what they are.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 

@@ -110,6 +110,42 @@ for action in (lambda: os.open('/proc/self/fd/0', os.O_WRONLY | os.O_TRUNC), lam
     assert_eq!(place.picture(), before);
 }
 
+/// Writes to the file that is its standard output, and makes it a setuid program with all capabilities that everybody may
+/// change.
+const GIVES_RIGHTS: &str = "import os, struct
+print('written', flush=True)
+for action in (lambda: os.fchown(1, 0, 7), lambda: os.setxattr(1, 'user.mine', b'x'),
+               lambda: os.setxattr(1, 'security.capability', struct.pack('<5I', 0x02000001, 0xffffffff, 0, 0xffffffff, 0)),
+               lambda: os.fchmod(1, 0o6777)):
+    try: action()
+    except OSError: pass";
+
+#[test]
+fn a_file_opened_for_writing_gets_content_and_no_rights() {
+    for place in [Some(Place::new()), Place::ordinary()].into_iter().flatten() {
+        let owner = place.user.as_ref().map_or((0, 0), |user| (user.uid, user.gid));
+        let script = "echo old >out; setfattr -n user.kept -v yes out; chown $1 out; chmod 640 out";
+        TestCommand::shell(script, [format!("{}:{}", owner.0, owner.1)]).cwd(place.host()).run().ok();
+        let shown = || {
+            let look = "stat -c '%a %u %g' out; getfattr -d -m - out | grep -v ^#; cat out";
+            TestCommand::shell(look, [""]).cwd(place.host()).run().ok().out()
+        };
+        let told = "changed mode, owner or attributes of the file that is its standard output";
+        let append = ["sh", "-c", "exec \"$@\" >>out", "sh"];
+        let run = |program: &str| {
+            let command = place.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", program]);
+            command.by(append).run()
+        };
+        assert_eq!(run("print('written')").ok().err(), "");
+        run(GIVES_RIGHTS).ok().err_has(told).err_has("they are as they were");
+        let wanted = format!("640 {} {}\nuser.kept=\"yes\"\n\nold\nwritten\nwritten\n", owner.0, owner.1);
+        assert_eq!(shown(), wanted);
+        let list = place.sandbox("list", ["--format", "json"]).run().json();
+        let notes = list[0]["runs"].as_array().and_then(|runs| runs.last()).unwrap()["report"]["notes"].to_string();
+        assert!(notes.contains(told), "{notes}");
+    }
+}
+
 #[test]
 fn what_was_read_already_is_not_read_again() {
     let place = Place::new();
