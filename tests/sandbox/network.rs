@@ -135,6 +135,35 @@ fn a_run_that_is_killed_while_it_connects_leaves_nothing_unknown() {
 }
 
 #[test]
+fn whatever_the_kernel_refuses_of_it_there_is_a_sentence_and_nothing_is_left() {
+    let lab = Lab::new();
+    let before = lab.picture();
+    let trace = lab.place.top().join("trace");
+    let mut sentences = Vec::new();
+    // Each request goes to the kernel by one of these.
+    for number in 1.. {
+        // As a kernel says it that has no such device, table or rule.
+        let inject = format!("inject=writev:error=EOPNOTSUPP:when={number}");
+        let strace = ["strace", "-qq", "-o", trace.to_str().unwrap(), "-e", "trace=writev", "-e", &inject];
+        let run = lab.sandboxed("b", ["ls", "/sys/class/net"]).by(strace).run();
+        if !std::fs::read_to_string(&trace).unwrap().contains("INJECTED") {
+            run.ok().stdout("eth0\nlo");
+            break;
+        }
+        // Late ones are about what is taken down: that is tried again.
+        if run.exit_code() == 0 && run.out() == "lo\n" {
+            run.err_has("there is no network inside: ");
+            assert_eq!(run.err().lines().count(), 1, "request {number}: {run}");
+            sentences.push(run.err());
+        }
+        lab.on_host(lab.place.sandbox("discard", ["b"])).run().ok();
+        assert_eq!(lab.picture(), before, "request {number}: {run}");
+    }
+    assert!(sentences.len() > 5, "{sentences:?}");
+    assert!(sentences.iter().any(|text| text.contains("this kernel has no veth devices")), "{sentences:?}");
+}
+
+#[test]
 fn two_boxes_have_networks_of_their_own() {
     let lab = Lab::new();
     let before = lab.picture();

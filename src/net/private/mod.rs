@@ -129,6 +129,9 @@ fn make_link(
         remember(&record)?;
         match link::make_pair(here, &record, pid) {
             Err(error) if error.errno() == Some(Errno::EXIST) => {}
+            Err(error) if error.errno() == Some(Errno::OPNOTSUPP) => {
+                return Err(error.context("this kernel has no veth devices; root may load them (modprobe veth)"));
+            }
             Err(error) => return Err(error.context(format!("make the device {:?}", record.link))),
             Ok(()) => {
                 let index = link::index_of(here, &record)?.ok_or_else(|| Error::new("the new device is gone"))?;
