@@ -89,13 +89,15 @@ fn texts(flag: &Flag, value: &Spanned<DeValue<'_>>) -> Result<Texts, (usize, Str
 
 fn text(flag: &Flag, value: &Spanned<DeValue<'_>>) -> Result<OsString, (usize, String)> {
     let wrong = |why: &str| Err((value.span().start, why.to_owned()));
+    let is_path = matches!(flag.value_name(), Some("PATH" | "FILE" | "DIR"));
     match value.get_ref() {
         DeValue::Boolean(value) if !flag.takes_value => Ok(value.to_string().into()),
         _ if !flag.takes_value => wrong("true or false is expected"),
         DeValue::String(text) if text.is_empty() => wrong("it is empty"),
-        DeValue::String(text) if matches!(flag.value_name(), Some("PATH" | "FILE" | "DIR")) => {
+        DeValue::String(text) if is_path => {
             expand(text).map(PathBuf::into_os_string).map_err(|why| (value.span().start, why))
         }
+        _ if is_path => wrong("a string is expected"),
         DeValue::String(text) => Ok(text.as_ref().into()),
         DeValue::Integer(number) => match i64::from_str_radix(number.as_str(), number.radix()) {
             Ok(number) => Ok(number.to_string().into()),
@@ -182,10 +184,11 @@ no-new-privileges = true\nseccomp = \"unconfined\"\nnet = \"host\"",
             ("\nname = \"x\"", "line 2: name: this belongs on the command line"),
             ("[net]\nx = 1", "line 1: net: a string or a number is expected"),
             ("hide = \"/x\"", "line 1: hide: an array is expected"),
+            ("hide = [\"/x\", 1]", "line 1: hide: a string is expected"),
             ("memory = [\"1m\"]", "line 1: memory: a string or a number is expected"),
             ("memory = \"much\"", "line 1: memory: bytes are expected"),
             ("tmpfs = [\n  \"/a\",\n  3.5e,\n]", "line 3: "),
-            ("tmpfs = [\n  \"/a\",\n  {},\n]", "line 3: tmpfs: a string or a number"),
+            ("tmpfs = [\n  \"/a\",\n  {},\n]", "line 3: tmpfs: a string is expected"),
             ("tmpfs = [\n  \"\",\n]", "line 2: tmpfs: it is empty"),
             ("no-new-privileges = 1", "line 1: no-new-privileges: true or false"),
             ("pids = -1", "line 1: pids: a number from"),
