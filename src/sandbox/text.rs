@@ -8,6 +8,11 @@ use std::path::{Path, PathBuf};
 /// A path for people and for files of ours: control characters, letters that are not seen or turn the direction, backslashes
 /// and what is not UTF-8 as `\xNN`. Reversible.
 pub fn shown(path: &Path) -> String {
+    // Most are, and there may be many.
+    let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && byte != b'\\';
+    if let Some(plain) = path.to_str().filter(|text| text.bytes().all(is_plain)) {
+        return plain.to_owned();
+    }
     let mut text = String::new();
     escaped(&mut text, path.as_os_str().as_bytes(), |letter| letter == '\\' || moves(letter) || hides(letter));
     text
@@ -58,6 +63,9 @@ fn escaped(text: &mut String, bytes: &[u8], is_escaped: impl Fn(char) -> bool) {
 
 /// The path that [`shown`] gave this text.
 pub fn read(text: &str) -> PathBuf {
+    if !text.contains('\\') {
+        return PathBuf::from(text);
+    }
     PathBuf::from(OsString::from_vec(bytes(text.as_bytes()).map(|(byte, _)| byte).collect()))
 }
 

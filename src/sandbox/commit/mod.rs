@@ -349,7 +349,7 @@ fn revert(held: &mut Box) -> Result<Outcome> {
 
 /// Makes what came back into the layers theirs alone.
 fn renew(held: &Box, journal: &Journal, roots: &base::Roots) -> Result<()> {
-    let anew = Rc::new(journal::anew(held)?);
+    let anew = journal::anew(held)?;
     if stage(held)? < Some(Stage::Renewed) {
         moves::copy(journal, roots, &anew)
             .map_err(|error| error.context("the host is as before, but the box has not got its changes back"))?;

@@ -6,10 +6,10 @@
 //! the host may have all: no notes but one that can be taken off, no further names, and nobody who has it open.
 
 use std::collections::HashMap;
-use std::ffi::{CStr, OsStr};
+use std::ffi::{CStr, CString, OsStr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, Stat, StatxFlags};
 use rustix::io::Errno;
@@ -192,29 +192,66 @@ fn is(found: &Stat, old: &Attributes) -> bool {
     (found.st_ino, found.st_mode, modified) == (old.inode, old.mode, old.modified)
 }
 
+/// What has come back into one folder of a layer.
+struct Returned<'a> {
+    upper: BorrowedFd<'a>,
+    path: &'a Path,
+    files: Vec<(usize, &'a Step, &'a Moved)>,
+}
+
 /// Copies what has come back, for the layers: it is on nobody's way yet.
-pub(super) fn copy(journal: &Journal, roots: &Roots, anew: &Rc<OwnedFd>) -> Result<()> {
+pub(super) fn copy(journal: &Journal, roots: &Roots, anew: &OwnedFd) -> Result<()> {
+    let mut folders: Vec<Returned<'_>> = Vec::new();
+    let mut count = 0;
     for (number, step, moved) in journal.moves() {
-        let own = own(roots.of(step.layer)?, &step.path)?;
-        // Gone where the host has removed it, and the undo was forced.
-        let Some(found) = own.stat()? else { continue };
-        if kind(&found) != FileType::Directory {
-            let to = numbered(anew, number)?;
-            copy::put(&own, Side::Host, &to, c"next")
-                .context(|| format!("{:?}", roots.shown(step.layer, &step.path)))?;
-            if let Some(origin) = &moved.origin {
-                xattrs::put_note(to.folder.as_fd(), &to.name, ORIGIN, Some(origin))?;
+        let upper = roots.of(step.layer)?.upper.as_ref().ok_or_else(gone)?;
+        let path = step.path.parent().unwrap_or(Path::new(""));
+        count += 1;
+        match folders.last_mut() {
+            Some(last) if last.path.as_os_str() == path.as_os_str() && is_same(last.upper, upper) => {
+                last.files.push((number, step, moved));
             }
+            _ => folders.push(Returned { upper: upper.as_fd(), path, files: vec![(number, step, moved)] }),
         }
     }
-    Ok(())
+    let each = |folder: &Returned<'_>, _: &mut Vec<_>, _: &mut Vec<()>| folder.copy(anew);
+    team::all(folders, count >= WORTH, each).map(drop)
+}
+
+impl Returned<'_> {
+    fn copy(&self, anew: &OwnedFd) -> Result<()> {
+        let folder = tree::open_folder(self.upper, self.path).context(|| format!("open {:?}", self.path))?;
+        for (number, step, moved) in &self.files {
+            let name = CString::new(step.path.file_name().unwrap_or_default().as_bytes()).map_err(|_| Errno::INVAL);
+            let copied = name.context(|| "a name").and_then(|name| copy_one(&folder, &name, anew, *number, moved));
+            copied.context(|| format!("copy {:?}", step.path))?;
+        }
+        Ok(())
+    }
+}
+
+fn copy_one(folder: &OwnedFd, name: &CStr, anew: &OwnedFd, number: usize, moved: &Moved) -> Result<()> {
+    // Gone where the host has removed it, and the undo was forced.
+    let Some(found) = tree::find(folder, name).context(|| "stat")? else { return Ok(()) };
+    if kind(&found) == FileType::Directory {
+        return Ok(());
+    }
+    let new = numbered(number)?;
+    // What an attempt left that was killed.
+    copy::remove_file(anew, &new)?;
+    // Raw, as if it were a file of the host: a note that was not taken off yet comes along.
+    copy::make(folder, name, Side::Host, anew, &new)?;
+    match &moved.origin {
+        Some(origin) => xattrs::put_note(anew.as_fd(), &new, ORIGIN, Some(origin)),
+        None => Ok(()),
+    }
 }
 
 /// Puts the copies into the layers, where that was not done before, and gives these the times that they had.
-pub(super) fn put_back(journal: &Journal, roots: &Roots, anew: &Rc<OwnedFd>) -> Result<()> {
+pub(super) fn put_back(journal: &Journal, roots: &Roots, anew: &OwnedFd) -> Result<()> {
     for (number, step, _) in journal.moves() {
-        let (from, to) = (numbered(anew, number)?, own(roots.of(step.layer)?, &step.path)?);
-        match rustix::fs::renameat(&from.folder, &from.name, &to.folder, &to.name) {
+        let to = own(roots.of(step.layer)?, &step.path)?;
+        match rustix::fs::renameat(anew, numbered(number)?, &to.folder, &to.name) {
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => Err(errno).context(|| format!("bring {:?} back", roots.shown(step.layer, &step.path)))?,
         }
@@ -229,7 +266,11 @@ pub(super) fn put_back(journal: &Journal, roots: &Roots, anew: &Rc<OwnedFd>) -> 
 }
 
 fn own(root: &Root, path: &Path) -> Result<Place> {
-    Place::open(root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?, path)
+    Place::open(root.upper.as_ref().ok_or_else(gone)?, path)
+}
+
+fn gone() -> Error {
+    Error::new("the layer is gone")
 }
 
 fn kind(stat: &Stat) -> FileType {

@@ -284,7 +284,7 @@ impl Site<'_> {
     }
 
     fn kept(&self, number: usize) -> Result<Place> {
-        numbered(&self.backup, number)
+        Ok(Place { folder: Rc::clone(&self.backup), name: numbered(number)? })
     }
 
     fn shown(&self, step: &Step) -> std::path::PathBuf {
@@ -292,10 +292,9 @@ impl Site<'_> {
     }
 }
 
-/// What belongs to the step of a number, in a folder of the commit's own.
-pub(super) fn numbered(folder: &Rc<OwnedFd>, number: usize) -> Result<Place> {
-    let name = CString::new(number.to_string()).map_err(|_| Error::new("a number holds no NUL"))?;
-    Ok(Place { folder: Rc::clone(folder), name })
+/// What belongs to the step of a number is called so, in a folder of the commit's own.
+pub(super) fn numbered(number: usize) -> Result<CString> {
+    CString::new(number.to_string()).map_err(|_| Error::new("a number holds no NUL"))
 }
 
 /// Makes a folder. Nothing is put into it before it has its attributes: one that is there, and not empty, has them.
