@@ -7,6 +7,10 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-env=MYRT_COMMIT={}", commit().unwrap_or_else(|| "unknown".to_owned()));
+    // Four thousand pointers of tables are to be moved by where the program lies: a bit for each instead of three words.
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");
+    }
     // Elsewhere the program begins at _start and looks after itself later, at the cost of starting libc twice. So does a
     // build without optimisation: its calls go through tables that nobody has filled in yet at the entry.
     let known = matches!(std::env::var("CARGO_CFG_TARGET_ARCH").as_deref(), Ok("x86_64" | "aarch64"));

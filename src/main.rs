@@ -21,15 +21,7 @@ extern "C" fn main(count: c_int, words: *const *const c_char) -> c_int {
     entry::open_missing_streams();
     // SAFETY: libc gives the count and the array of the kernel.
     let words = unsafe { entry::words(count, words) };
-    let result = run(words);
-    let traced = trace::finish();
-    match result.and_then(|code| traced.map(|()| code)) {
-        Ok(code) => code.into(),
-        Err(error) => {
-            log::failure(&error);
-            error.exit_code().into()
-        }
-    }
+    commands::exit_code(run(words)).into()
 }
 
 fn run(words: Vec<OsString>) -> Result<u8> {

@@ -27,6 +27,14 @@ fn no_descriptor_but_the_three_standard_ones_is_open() {
 }
 
 #[test]
+fn a_stream_that_the_caller_has_closed_leads_nowhere() {
+    let bundle = Bundle::busybox("fds_closed");
+    bundle.sh("readlink /proc/$$/fd/0; readlink /proc/$$/fd/2; true");
+    let closed = bundle.run_command().by(["/bin/sh", "-c", "exec \"$@\" <&- 2>&-", "sh"]);
+    closed.run().ok().stdout("/dev/null\n/dev/null");
+}
+
+#[test]
 fn nor_in_a_container_that_was_created_and_started() {
     let bundle = Bundle::busybox("fds_create");
     bundle.sh(&format!("({FDS}) > /tmp/fds; echo done >> /tmp/fds"));

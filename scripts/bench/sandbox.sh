@@ -57,9 +57,10 @@ say "load $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) CPUs, $(uname -r)"
 # shellcheck disable=SC2053 # a pattern is meant
 wanted() { [[ $1 == $only ]]; }
 
-# What the box has a layer for, the floor has as well: /, the tmpfs of the benchmark, and what else the host has mounted.
+# What the box has a layer for, the floor has as well: /, the tmpfs of the benchmark, and what else the host has mounted; and
+# what the box has read-only or hides.
 start_case() {
-    local overlays
+    local overlays binds
     mkdir -p "$work/layers" "$work/script/upper" "$work/script/work" "$work/script/root"
     cat >"$work/by-script" <<'SCRIPT'
 #!/bin/sh
@@ -73,10 +74,16 @@ SCRIPT
     mapfile -t overlays < <(python3 -c '
 import json, sys
 print(*sorted(layer["path"] for layer in json.load(open(sys.argv[1]))["layers"]), sep="\n")' "$work/store/start/box.json")
-    say "overlays of ${overlays[*]}"
+    mapfile -t binds < <(sandbox run --quiet --name start cat /proc/self/mountinfo | python3 -c '
+import re, sys
+def path(word): return re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), word)
+lines = [line.split() for line in sys.stdin]
+fresh = re.compile(r"/(proc|sys|dev)(/|$)")
+print(*[path(line[4]) for line in lines if line[line.index("-") + 1] != "overlay" and not fresh.match(line[4])], sep="\n")')
+    say "overlays of ${overlays[*]}, binds of ${binds[*]}"
     say "case, contender, min µs, median µs, ratio, peak KiB"
     "$out/pairs" -n "$rounds" -c start \
-        floor "$out/sandbox_floor" "$work/layers" "${overlays[@]}" : /bin/true -- \
+        floor "$out/sandbox_floor" "$work/layers" "${overlays[@]}" : "${binds[@]}" : /bin/true -- \
         bwrap "$(command -v bwrap)" --unshare-all --bind / / --dev /dev --proc /proc /bin/true -- \
         script "$work/by-script" "$work/script" -- \
         myrt "$bin/myrt" sandbox run --quiet --store "$work/store" --name start /bin/true

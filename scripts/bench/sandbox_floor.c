@@ -1,8 +1,9 @@
 // The floor of a sandbox's start: the bare system calls of the mounts that `myrt sandbox run` makes, and nothing else.
 //
-//   sandbox_floor LAYERS OVERLAY… : PROGRAM [ARG…]
+//   sandbox_floor LAYERS OVERLAY… : BIND… : PROGRAM [ARG…]
 //
-// LAYERS is a folder on a tmpfs; each OVERLAY, of which the first is /, is a mount of the host's that is seen writable.
+// LAYERS is a folder on a tmpfs; each OVERLAY, of which the first is /, is a mount of the host's that is seen writable; each
+// BIND is one that is seen read-only, or a folder that is hidden.
 //
 // In: an overlay for each; clone3 with new user, pid, network, ipc, uts and mount namespaces and the identity as id maps;
 // the cgroup namespace; proc, dev, devpts, shm, mqueue, sysfs, cgroup2; six devices of the host bound read-only; pivot_root;
@@ -90,11 +91,18 @@ static void put(int mount, const char *target) {
     close(at);
 }
 
-static void filesystem(const int *overlays, char **paths, int count) {
+static void filesystem(const int *overlays, char **paths, int count, char **binds) {
     MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
     MUST(move_mount(overlays[0], "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH));
     MUST(fchdir(overlays[0]));
     for (int i = 1; i < count; i++) put(overlays[i], paths[i] + 1);
+    for (; strcmp(*binds, ":"); binds++) {
+        int tree = MUST(open_tree(AT_FDCWD, *binds, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+        put(tree, *binds + 1);
+        struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV};
+        MUST(mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes));
+        close(tree);
+    }
     EACH(i, mounts) {
         const struct mount *m = &mounts[i];
         if (!strncmp(m->target, "dev/", 4)) MUST(mkdir(m->target, 0755));
@@ -134,12 +142,13 @@ static int wait_for(pid_t pid) {
 }
 
 int main(int argc, char **argv) {
-    char **paths = argv + 2, **program = argv + 2;
+    char **end = argv + argc, **paths = argv + 2, **binds, **program;
     int overlays[64], count = 0, gate[2];
-    while (program < argv + argc && strcmp(*program, ":")) program++;
-    count = program - paths;
-    if (argc < 5 || count < 1 || count > 64 || ++program >= argv + argc) {
-        fputs("usage: sandbox_floor LAYERS OVERLAY… : PROGRAM [ARG…]\n", stderr);
+    for (binds = paths; binds < end && strcmp(*binds, ":");) binds++;
+    count = binds - paths;
+    for (program = ++binds; program < end && strcmp(*program, ":");) program++;
+    if (count < 1 || count > 64 || ++program >= end) {
+        fputs("usage: sandbox_floor LAYERS OVERLAY… : BIND… : PROGRAM [ARG…]\n", stderr);
         return 2;
     }
     for (int i = 0; i < count; i++) overlays[i] = overlay(argv[1], i, paths[i]);
@@ -151,7 +160,7 @@ int main(int argc, char **argv) {
         char ready;
         MUST(read(gate[0], &ready, 1));
         MUST(unshare(CLONE_NEWCGROUP));
-        filesystem(overlays, paths, count);
+        filesystem(overlays, paths, count, binds);
         pid_t inner = MUST(fork());
         if (inner == 0) {
             execvp(program[0], program);

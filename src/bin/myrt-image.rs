@@ -2,14 +2,8 @@
 
 use std::process::ExitCode;
 
-use myrt::{commands, log};
+use myrt::commands;
 
 fn main() -> ExitCode {
-    match commands::image::run(std::env::args_os().collect()) {
-        Ok(code) => code.into(),
-        Err(error) => {
-            log::failure(&error);
-            error.exit_code().into()
-        }
-    }
+    commands::exit_code(commands::image::run(std::env::args_os().collect())).into()
 }

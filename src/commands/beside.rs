@@ -13,8 +13,8 @@ use crate::cli::completion::{self, Shell};
 use crate::cli::values::FromText;
 use crate::cli::{self, Command, Request};
 use crate::error::{Error, Result};
-use crate::log;
 use crate::sys::entry;
+use crate::{log, trace};
 
 /// Executes the program with this one's command line. Comes back only with the reason why not.
 pub(super) fn become_program(name: &str) -> Error {
@@ -33,16 +33,20 @@ fn execute(name: &str, exec: fn(&OwnedFd) -> rustix::io::Errno) -> Error {
     }
 }
 
-/// What such a program does: the same command line, `row` and its word left out, understood by its own commands.
+/// What such a program does: the same command line, understood by its own commands once `row` is read as `myrt` reads it, which
+/// does not always look at it first.
 ///
 /// # Errors
 /// Where a command fails.
-pub(super) fn main(row: &Command, commands: &'static [Command], words: Vec<OsString>) -> Result<u8> {
-    let (global, words) = cli::global(words.into_iter().skip(1))?;
+pub(super) fn main(row: &'static Command, commands: &'static [Command], words: Vec<OsString>) -> Result<u8> {
+    let (global, mut words) = cli::global(words.into_iter().skip(1))?;
     log::configure(global.log_settings())?;
-    let mut words = words.into_iter().peekable();
-    words.next_if(|word| word == row.name);
-    let words: Vec<OsString> = words.collect();
+    if words.first().is_some_and(|word| word == row.name) && !global.version && !global.help {
+        match cli::command(std::slice::from_ref(row), &global, words)? {
+            Request::Print(text) => return output::print(&text).map(|()| 0),
+            Request::Run(_, parsed) => words = parsed.words,
+        }
+    }
     if words.is_empty() && !global.version {
         return output::print(&cli::command_help(row)).map(|()| 0);
     }
@@ -51,7 +55,10 @@ pub(super) fn main(row: &Command, commands: &'static [Command], words: Vec<OsStr
     }
     match cli::command(commands, &global, words)? {
         Request::Print(text) => output::print(&text).map(|()| 0),
-        Request::Run(command, parsed) => (command.run)(&global, parsed),
+        Request::Run(command, parsed) => {
+            global.trace_file().map(trace::begin).transpose()?;
+            (command.run)(&global, parsed)
+        }
     }
 }
 

@@ -34,6 +34,7 @@ use crate::cli::{Command, Global, Parsed};
 use crate::container::Store;
 use crate::error::Result;
 use crate::plan::ContainerId;
+use crate::{log, trace};
 use spec::has_single_tree;
 
 /// All commands, in the order of the help.
@@ -61,6 +62,15 @@ pub static ALL: &[Command] = &[
     completion::COMMAND,
     man::COMMAND,
 ];
+
+/// What a program of ours ends with: the code of its command, or that of its failure, which is told here, once.
+pub fn exit_code(result: Result<u8>) -> u8 {
+    let traced = trace::finish();
+    result.and_then(|code| traced.map(|()| code)).unwrap_or_else(|error| {
+        log::failure(&error);
+        error.exit_code()
+    })
+}
 
 /// How a command prints what it found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -50,8 +50,9 @@ Examples:
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let (bundle, id) = target(args.bundle.as_deref(), &parsed.words, |folder| folder.join("config.json").exists())?;
-    let run = RunOptions { detach: args.detach, keep: args.keep, no_subreaper: args.no_subreaper, companion: None };
-    container::run(&store(global)?, &id, &args.options(global, bundle), &run)
+    let run =
+        RunOptions { detach: args.detach, keep: args.keep, no_subreaper: args.no_subreaper, ..RunOptions::default() };
+    container::run(&store(global)?, &id, &args.options(global, bundle), run)
 }
 
 /// Tells the two forms apart, by the rule of the help.

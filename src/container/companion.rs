@@ -9,6 +9,13 @@ use crate::error::Result;
 
 /// The caller's part in a run.
 pub trait Companion: std::fmt::Debug {
+    /// The first process is at work, and waits at its gate until this comes back: what has to be done before the program
+    /// begins and need not hold up anything before.
+    ///
+    /// # Errors
+    /// Whatever is to stop the run.
+    fn begin(&self) -> Result<()>;
+
     /// The container's network namespace is there and its program is not yet: called where [`crate::plan::Plan::connected`].
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! `create` and `run`: from a bundle to a container.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -53,6 +54,8 @@ pub struct RunOptions<'a> {
     pub no_subreaper: bool,
     /// The caller's own part in it.
     pub companion: Option<&'a dyn Companion>,
+    /// What is let go of once the program runs, since that takes its time and nobody needs it any more.
+    pub spent: Vec<OwnedFd>,
 }
 
 /// Makes a container up to its gate: `start` lets it through.
@@ -60,7 +63,7 @@ pub struct RunOptions<'a> {
 /// # Errors
 /// Whatever stands in the way; nothing is left behind then.
 pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Result<()> {
-    entry::ensure_protected()?;
+    let _binary = entry::ensure_protected()?;
     let (plan, config) = read_plan(store, id, options)?;
     check_terminal(&plan, options, true)?;
     let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Gate)?;
@@ -73,8 +76,8 @@ pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Resul
 ///
 /// # Errors
 /// Whatever stands in the way; nothing is left behind then.
-pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, run: &RunOptions<'_>) -> Result<u8> {
-    entry::ensure_protected()?;
+pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, mut run: RunOptions<'_>) -> Result<u8> {
+    run.spent.extend(entry::ensure_protected()?);
     let (plan, config) = read_plan(store, id, options)?;
     run_plan(store, id, &plan, &config, options, run)
 }
@@ -90,7 +93,7 @@ pub fn run_plan(
     plan: &Plan,
     config: &[u8],
     options: &CreateOptions,
-    run: &RunOptions<'_>,
+    run: RunOptions<'_>,
 ) -> Result<u8> {
     check_terminal(plan, options, run.detach)?;
     if !run.detach && !run.no_subreaper && !plan.namespaces.creates(crate::plan::NamespaceKind::Pid) {
@@ -98,12 +101,18 @@ pub fn run_plan(
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become a subreaper")?;
     }
     let mut launch = Launch::begin(store, id, plan, config, options, Ending::Exec)?;
+    if let Some(companion) = run.companion {
+        companion.begin()?;
+    }
     launch.converse(run.companion)?;
     publish(&launch, options)?;
     let notify = notify_socket::Relay::listen(launch.folder(), launch.child().pid.as_raw_nonzero().get())?;
     launch.open_gate(!run.detach, run.companion)?;
-    let running = launch.state().hook_json(Status::Running);
-    hooks::run(&plan.hooks.poststart, "poststart", &running, Surroundings::default())?;
+    drop(run.spent);
+    if !plan.hooks.poststart.is_empty() {
+        let running = launch.state().hook_json(Status::Running);
+        hooks::run(&plan.hooks.poststart, "poststart", &running, Surroundings::default())?;
+    }
     if run.detach {
         if let Some(notify) = notify {
             notify.until_ready(&launch.child().pidfd)?;

@@ -107,7 +107,7 @@ pub fn exec(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8
 }
 
 fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
-    entry::ensure_protected()?;
+    let _binary = entry::ensure_protected()?;
     let step = trace::step("read state");
     let container = load(store, id)?;
     check_status(&container, options)?;

@@ -27,6 +27,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The cells: the listener's number plus one; 1 once it has been fetched; 1 where the process uses futex(2) for both.
 const CELLS: usize = 3;
 
+/// How often the process looks before it sleeps: some ten microseconds.
+const LOOKS: u32 = 1000;
+
 /// How long the opener sleeps at once: where nobody wakes it, and otherwise, since the process may die.
 const BRIEF: Timespec = Timespec { tv_sec: 0, tv_nsec: 20_000 };
 const LONG: Timespec = Timespec { tv_sec: 0, tv_nsec: 10_000_000 };
@@ -136,7 +139,14 @@ impl Announcement {
             let _ = futex::wake(number, futex::Flags::empty(), 1);
         }
         let end = Instant::now() + PATIENCE;
+        let mut looks = 0;
         while fetched.load(Ordering::Acquire) == 0 {
+            looks += 1;
+            if looks < LOOKS {
+                // The other side needs a few microseconds for it, and to be woken takes longer.
+                std::hint::spin_loop();
+                continue;
+            }
             if Instant::now() > end {
                 return Err(Error::new("linux.seccomp: nobody fetched the listener of SCMP_ACT_NOTIFY"));
             }

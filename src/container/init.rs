@@ -12,10 +12,10 @@ use super::create::CreateOptions;
 use super::hooks::Surroundings;
 use super::launch::Ending;
 use super::state::{Report, State, Status};
-use super::wire::{Message, Wire};
+use super::wire::{self, Message, Wire};
 use super::{gate, hooks, reaper, terminal};
 use crate::cgroup::{Cgroup, View};
-use crate::error::{Context, Result};
+use crate::error::{Context, Error, Result};
 use crate::namespaces::{self, Joins};
 use crate::plan::{NamespaceKind, Plan, Process, Seccomp};
 use crate::rootfs::Prepared;
@@ -35,14 +35,61 @@ pub struct Init<'a> {
     pub state: &'a State,
     /// Where it waits before the exec.
     pub gate: Gate,
-    /// Descriptors that only the host's rights could open.
-    pub prepared: Prepared,
+    /// What was made for it before the clone; absent where that takes so long that it is made and sent meanwhile.
+    pub equipment: Option<Equipment>,
     /// Open namespaces to join.
     pub joins: Joins,
-    /// The compiled seccomp filter.
-    pub filter: Option<seccomp::Program>,
     /// To the runtime.
     pub wire: Wire,
+}
+
+/// What the parent makes for the child.
+#[derive(Default)]
+pub struct Equipment {
+    /// Descriptors that only the host's rights could open.
+    pub prepared: Prepared,
+    /// The compiled seccomp filter.
+    pub filter: Option<seccomp::Program>,
+}
+
+impl Equipment {
+    /// Makes it.
+    ///
+    /// # Errors
+    /// Where something of it cannot be had.
+    pub fn of(plan: &Plan) -> Result<Self> {
+        let filter = plan.seccomp.as_ref().map(seccomp::compile).transpose()?;
+        Ok(Self { prepared: rootfs::prepare(plan)?, filter })
+    }
+
+    /// Hands it over.
+    ///
+    /// # Errors
+    /// Where the other side is gone.
+    pub fn send(self, wire: &Wire) -> Result<()> {
+        for (number, tree) in self.prepared.into_trees() {
+            wire.send(&Message::Tree(number, tree))?;
+        }
+        for part in self.filter.iter().flat_map(|filter| filter.parts(wire::LONGEST / 2)) {
+            wire.send(&Message::Filter(part))?;
+        }
+        wire.send(&Message::Proceed)
+    }
+
+    /// Takes what was sent.
+    fn receive(wire: &Wire) -> Result<Self> {
+        let mut prepared = Prepared::default();
+        let mut parts = Vec::new();
+        loop {
+            match wire.receive()? {
+                Some(Message::Tree(number, tree)) => prepared.add(number, tree),
+                Some(Message::Filter(part)) => parts.push(part),
+                Some(Message::Proceed) => return Ok(Self { prepared, filter: seccomp::Program::of_parts(&parts) }),
+                Some(other) => return Err(Error::new(format!("unexpected message {other:?} instead of a mount"))),
+                None => return Err(Error::new("the runtime outside is gone")),
+            }
+        }
+    }
 }
 
 /// Where the container's process waits for leave to exec.
@@ -100,6 +147,8 @@ pub fn main(init: Init<'_>, cgroup: &Cgroup) -> ! {
 
 fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let Init { plan, options, wire, .. } = init;
+    // Meanwhile the parent writes the id maps, and makes the equipment.
+    namespaces::unshare_late(plan)?;
     if waits_for_parent(plan, cgroup) {
         wire.wait_for_proceed()?;
     }
@@ -116,8 +165,13 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         net::loopback_up()?;
     }
 
+    let equipment = match &init.equipment {
+        Some(made) => made,
+        // Never dropped, as nothing of `init` is: its descriptors are closed by number before the exec.
+        None => Box::leak(Box::new(Equipment::receive(wire)?)),
+    };
     let step = trace::step("mounts");
-    let root = rootfs::build(plan, &init.prepared, &View::of(cgroup.record())?, &proc)?;
+    let root = rootfs::build(plan, &equipment.prepared, &View::of(cgroup.record())?, &proc)?;
     drop(step);
     if parent_acts_on_root(plan) {
         wire.send(&Message::RootReady)?;
@@ -159,7 +213,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         process: &plan.process,
         personality: plan.personality,
         memory_policy: plan.memory_policy.as_ref(),
-        filter: init.filter.as_ref(),
+        filter: equipment.filter.as_ref(),
         keyring: (!options.no_new_keyring).then_some(init.state.id.as_str()),
         limits_are_set: plan.namespaces.separate(NamespaceKind::User),
         make_cwd: true,

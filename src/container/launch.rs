@@ -8,7 +8,7 @@ use rustix::process::{Pid, Signal};
 use super::companion::Companion;
 use super::create::CreateOptions;
 use super::hooks::Surroundings;
-use super::init::{self, Expected, Gate, Init};
+use super::init::{self, Equipment, Expected, Gate, Init};
 use super::state::{self, State, Status};
 use super::store::{Folder, Store};
 use super::wire::{Message, Wire};
@@ -19,7 +19,7 @@ use crate::plan::{ContainerId, Mount, MountKind, NamespaceKind, Plan};
 use crate::sys::clone::{self, Child, Forked};
 use crate::sys::procfs::ProcFs;
 use crate::sys::signal;
-use crate::{log, namespaces, net, rootfs, security, trace};
+use crate::{log, namespaces, net, security, trace};
 
 /// Where the launch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +107,8 @@ impl<'a> Launch<'a> {
                 Ending::Gate => Gate::Socket(gate::build(&made.folder)?),
                 Ending::Exec => Gate::Wire,
             },
-            prepared: rootfs::prepare(plan)?,
+            equipment: (!plan.is_prepared_late()).then(|| Equipment::of(plan)).transpose()?,
             joins: namespaces::open(&plan.namespaces, &plan.sysctl)?,
-            filter: plan.seccomp.as_ref().map(security::seccomp::compile).transpose()?,
             wire: inside,
         };
         drop(step);
@@ -147,7 +146,12 @@ impl<'a> Launch<'a> {
         if let (Some(rdt), Some(group)) = (&self.plan.intel_rdt, &self.made.state.rdt) {
             group.apply(rdt, pid.as_raw_nonzero().get())?;
         }
-        self.note_process()
+        self.note_process()?;
+        if self.plan.is_prepared_late() {
+            let _step = trace::step("make mounts");
+            Equipment::of(self.plan)?.send(&self.wire)?;
+        }
+        Ok(())
     }
 
     /// Ids, and what is a right of the host's user namespace: limits, and a low oom score.
@@ -328,7 +332,7 @@ impl<'a> Launch<'a> {
 
 /// Forks into the new namespaces and, where the kernel and the hierarchy take it, straight into the cgroup.
 fn fork(plan: &Plan, cgroup: &mut Cgroup) -> Result<Forked> {
-    let flags = namespaces::clone_flags(&plan.namespaces);
+    let flags = namespaces::clone_flags(&plan.namespaces) & !namespaces::late_flags(plan);
     let target = cgroup.clone_target();
     let born_inside = target.is_some();
     let forked = match clone::fork(flags, target) {

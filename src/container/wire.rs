@@ -5,6 +5,7 @@
 //! inside (init)                          outside (create, run, exec; after the gate also start)
 //!                                   ←    Proceed       id maps are written, systemd has it   [user namespace, systemd]
 //! Second(pidfd), and ends           →    goes on with that process                           [second fork]
+//!                                   ←    Tree(number, mount)…, Filter(part)…, Proceed         [overlays: a sandbox]
 //! RootReady                         →    createRuntime hooks, network devices                [only with these]
 //!                                   ←    Proceed
 //! Console(master)                   →    to the console socket, or the caller's terminal     [only with a terminal]
@@ -37,6 +38,10 @@ pub struct Wire(OwnedFd);
 pub enum Message {
     /// Outside has done its part.
     Proceed,
+    /// A mount that was made outside: what it is for, as `rootfs::Prepared` numbers them.
+    Tree(u32, OwnedFd),
+    /// The next instructions of the seccomp filter.
+    Filter(Vec<u8>),
     /// The namespaces and mounts are there; the old root still is.
     RootReady,
     /// Everything is ready but the exec.
@@ -55,8 +60,8 @@ pub enum Message {
     Failed(Error),
 }
 
-/// Longest packet: an error with a path or two in it. Longer ones are cut.
-const LONGEST: usize = 16 << 10;
+/// Longest packet: an error with a path or two in it, or a part of a filter. Longer ones are cut.
+pub(super) const LONGEST: usize = 16 << 10;
 
 impl Wire {
     /// Both ends.
@@ -83,6 +88,8 @@ impl Wire {
     pub fn send(&self, message: &Message) -> Result<()> {
         let (tag, text, fd) = match message {
             Message::Proceed => (b'p', Vec::new(), None),
+            Message::Tree(number, fd) => (b't', number.to_le_bytes().to_vec(), Some(fd.as_fd())),
+            Message::Filter(part) => (b'e', part.clone(), None),
             Message::RootReady => (b'r', Vec::new(), None),
             Message::AtGate => (b'g', Vec::new(), None),
             Message::Second(pid, fd) => (b's', pid.to_le_bytes().to_vec(), Some(fd.as_fd())),
@@ -154,6 +161,8 @@ impl Wire {
         let odd = || Error::new(format!("unexpected message {:?} from the other side of the container", *tag as char));
         Ok(Some(match (tag, fd) {
             (b'p', None) => Message::Proceed,
+            (b't', Some(fd)) => Message::Tree(u32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd),
+            (b'e', None) => Message::Filter(text.to_vec()),
             (b'r', None) => Message::RootReady,
             (b'g', None) => Message::AtGate,
             (b's', Some(fd)) => Message::Second(i32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd),

@@ -14,6 +14,12 @@ use crate::error::{Context, Error, Result};
 const LONGEST_HOSTNAME: usize = 64;
 
 impl Plan {
+    /// Whether so much is to be prepared on the host's side, overlays, that it is better done after the clone, while the child
+    /// is busy with what only it can do.
+    pub fn is_prepared_late(&self) -> bool {
+        self.rootfs.overlay.is_some()
+    }
+
     /// Checks everything and resolves every default. `bundle` is absolute and without links.
     ///
     /// # Errors

@@ -4,8 +4,9 @@
 //! What is newer than that answers ENOSYS, so that programs fall back as on an older kernel. The reasons stand in the
 //! table; a call leaves it when somebody shows what breaks.
 
-use super::spec::{Seccomp, SeccompArg, SeccompRule};
-use super::syscalls::NATIVE;
+use super::seccomp::{MACHINE, OPERATORS, SPEC_ALLOW};
+use super::syscalls::{Call, Calls, NATIVE};
+use super::{Seccomp, SeccompAction, SeccompArg, SeccompOp, SeccompRule, spec};
 
 /// Why, and which.
 const DENIED: [(&str, &[&str]); 12] = [
@@ -104,64 +105,104 @@ const FAMILIES: [u64; 2] = [libc::AF_ALG as u64, libc::AF_VSOCK as u64];
 /// Those whose rules look at arguments; clone3 hides its own in memory, and answers ENOSYS so that clone is used.
 const WITH_CONDITIONS: [&str; 4] = ["clone", "clone3", "personality", "socket"];
 
-/// The profile, for the architectures that this machine's kernel runs.
-pub fn profile() -> Seccomp {
-    let denied: Vec<&str> = DENIED.iter().flat_map(|(_, names)| *names).copied().collect();
-    let special = |name: &&str| denied.contains(name) || WITH_CONDITIONS.contains(name);
-    let mut allowed: Vec<&str> = NATIVE.all().map(|call| NATIVE.name(call)).filter(|name| !special(name)).collect();
-    allowed.sort_unstable();
-    let permission = Some(libc::EPERM as u32);
-    let mut rules = vec![rule(&allowed, ALLOW, None, None), rule(&denied, ERRNO, permission, None)];
-    let all = NAMESPACES.iter().sum();
-    rules.push(rule(&["clone"], ALLOW, None, Some(masked(all, 0))));
-    rules.extend(NAMESPACES.map(|bit| rule(&["clone"], ERRNO, permission, Some(masked(bit, bit)))));
-    rules.extend(PERSONALITIES.map(|value| rule(&["personality"], ALLOW, None, Some(compared("SCMP_CMP_EQ", value)))));
+/// The filter, for the architectures that this machine's kernel runs. Made of numbers alone: it is on the path of each box's
+/// start.
+pub fn filter() -> Seccomp {
+    let calls = |names: &[&str]| -> Vec<Call> { names.iter().filter_map(|name| NATIVE.find(name)).collect() };
+    let denied: Vec<Call> = DENIED.iter().flat_map(|(_, names)| calls(names)).collect();
+    let special: Calls = denied.iter().copied().chain(calls(&WITH_CONDITIONS)).collect();
+    let allowed = NATIVE.all().filter(|call| !special.has(*call)).collect();
+    let refused = SeccompAction::Errno(libc::EPERM as u16);
+    let mut rules = vec![rule(allowed, SeccompAction::Allow, None), rule(denied, refused, None)];
+    let mut about = |name: &str, action, arg| rules.push(rule(calls(&[name]), action, Some(arg)));
+    about("clone", SeccompAction::Allow, masked(NAMESPACES.iter().sum(), 0));
+    NAMESPACES.iter().for_each(|bit| about("clone", refused, masked(*bit, *bit)));
+    PERSONALITIES
+        .iter()
+        .for_each(|value| about("personality", SeccompAction::Allow, compared(SeccompOp::Equal, *value)));
     let [low, high] = FAMILIES;
-    rules.push(rule(&["socket"], ALLOW, None, Some(compared("SCMP_CMP_LT", low))));
-    rules.extend((low + 1..high).map(|family| rule(&["socket"], ALLOW, None, Some(compared("SCMP_CMP_EQ", family)))));
-    rules.push(rule(&["socket"], ALLOW, None, Some(compared("SCMP_CMP_GT", high))));
-    let unknown_family = Some(libc::EAFNOSUPPORT as u32);
-    rules
-        .extend(FAMILIES.map(|family| rule(&["socket"], ERRNO, unknown_family, Some(compared("SCMP_CMP_EQ", family)))));
+    about("socket", SeccompAction::Allow, compared(SeccompOp::Less, low));
+    (low + 1..high).for_each(|family| about("socket", SeccompAction::Allow, compared(SeccompOp::Equal, family)));
+    about("socket", SeccompAction::Allow, compared(SeccompOp::Greater, high));
+    let unknown = SeccompAction::Errno(libc::EAFNOSUPPORT as u16);
+    FAMILIES.iter().for_each(|family| about("socket", unknown, compared(SeccompOp::Equal, *family)));
+    rules.iter_mut().enumerate().for_each(|(index, rule)| rule.index = index);
     Seccomp {
-        default_action: ERRNO.to_owned(),
-        default_errno_ret: Some(libc::ENOSYS as u32),
-        architectures: ARCHITECTURES.map(str::to_owned).to_vec(),
-        syscalls: rules,
-        ..Seccomp::default()
+        default_action: SeccompAction::Errno(libc::ENOSYS as u16),
+        architectures: MACHINE.iter().filter(|arch| ARCHITECTURES.contains(&arch.name)).copied().collect(),
+        flags: SPEC_ALLOW,
+        rules,
+        listener_path: None,
+        listener_metadata: String::new(),
     }
 }
 
-const ALLOW: &str = "SCMP_ACT_ALLOW";
-const ERRNO: &str = "SCMP_ACT_ERRNO";
+/// The filter as a profile, for a config.json: `linux.seccomp`, each list of names sorted.
+pub fn profile() -> spec::Seccomp {
+    let Seccomp { default_action, architectures, rules, .. } = filter();
+    let spelled = |action| match action {
+        SeccompAction::Errno(errno) => ("SCMP_ACT_ERRNO".to_owned(), Some(u32::from(errno))),
+        _ => ("SCMP_ACT_ALLOW".to_owned(), None),
+    };
+    let compared = |arg: SeccompArg| spec::SeccompArg {
+        index: arg.index.into(),
+        value: arg.value,
+        value_two: arg.value_two,
+        op: OPERATORS.iter().find(|(_, op)| *op == arg.op).map(|(name, _)| (*name).to_owned()).unwrap_or_default(),
+    };
+    let rule = |rule: SeccompRule| {
+        let mut names: Vec<String> = rule.calls.iter().map(|call| NATIVE.name(*call).to_owned()).collect();
+        names.sort_unstable();
+        let (action, errno_ret) = spelled(rule.action);
+        spec::SeccompRule { names, action, errno_ret, args: rule.args.into_iter().map(compared).collect() }
+    };
+    let (default_action, default_errno_ret) = spelled(default_action);
+    spec::Seccomp {
+        default_action,
+        default_errno_ret,
+        architectures: architectures.iter().map(|arch| arch.name.to_owned()).collect(),
+        syscalls: rules.into_iter().map(rule).collect(),
+        ..spec::Seccomp::default()
+    }
+}
 
 /// The machine's own and its 32-bit one. x32 is not among them: nobody uses it, and it doubles what can be attacked.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURES: [&str; 2] = ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"];
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURES: [&str; 2] = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"];
-/// Elsewhere none is named, which means the machine's own.
+/// Elsewhere the machine's own.
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
-const ARCHITECTURES: [&str; 0] = [];
+const ARCHITECTURES: [&str; 1] = [MACHINE[0].name];
 
-fn rule(names: &[&str], action: &str, errno_ret: Option<u32>, arg: Option<SeccompArg>) -> SeccompRule {
-    let names = names.iter().map(|name| (*name).to_owned()).collect();
-    SeccompRule { names, action: action.to_owned(), errno_ret, args: arg.into_iter().collect() }
+fn rule(calls: Vec<Call>, action: SeccompAction, arg: Option<SeccompArg>) -> SeccompRule {
+    SeccompRule { index: 0, calls, action, args: arg.into_iter().collect() }
 }
 
 /// A comparison of the first argument.
-fn compared(op: &str, value: u64) -> SeccompArg {
-    SeccompArg { index: 0, value, value_two: 0, op: op.to_owned() }
+fn compared(op: SeccompOp, value: u64) -> SeccompArg {
+    SeccompArg { index: 0, op, value, value_two: 0 }
 }
 
 /// The first argument has these bits of the mask set and no others of it.
 fn masked(mask: u64, bits: u64) -> SeccompArg {
-    SeccompArg { index: 0, value: mask, value_two: bits, op: "SCMP_CMP_MASKED_EQ".to_owned() }
+    SeccompArg { index: 0, op: SeccompOp::MaskedEqual, value: mask, value_two: bits }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// By name, so that the order of a list's calls is no difference.
+    fn by_name(mut seccomp: Seccomp) -> Seccomp {
+        seccomp.rules.iter_mut().for_each(|rule| rule.calls.sort_by_key(|call| NATIVE.name(*call)));
+        seccomp
+    }
+
+    #[test]
+    fn the_filter_is_what_its_profile_says() {
+        assert_eq!(by_name(filter()), by_name(Seccomp::new(&profile()).unwrap()));
+    }
 
     #[test]
     fn what_is_denied_is_a_call_and_is_not_allowed_elsewhere() {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::syscalls;
 
 /// `linux.seccomp`, names resolved to rows of [`syscalls::NATIVE`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Seccomp {
     /// What happens where no rule matches.
     pub default_action: SeccompAction,
@@ -22,7 +22,7 @@ pub struct Seccomp {
 }
 
 /// One rule: the action holds for each system call where all the conditions hold.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SeccompRule {
     /// Its place in `linux.seccomp.syscalls`, for messages.
     pub index: usize,

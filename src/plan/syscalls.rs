@@ -11,6 +11,25 @@ use std::mem::size_of;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Call(u16);
 
+/// A set of calls of one family.
+#[derive(Clone, Debug)]
+pub struct Calls([u64; SLOTS / 64]);
+
+impl Calls {
+    /// Whether it is one of them.
+    pub fn has(&self, call: Call) -> bool {
+        self.0[usize::from(call.0) / 64] & (1 << (call.0 % 64)) != 0
+    }
+}
+
+impl FromIterator<Call> for Calls {
+    fn from_iter<T: IntoIterator<Item = Call>>(calls: T) -> Self {
+        let mut bits = [0; SLOTS / 64];
+        calls.into_iter().for_each(|call| bits[usize::from(call.0) / 64] |= 1 << (call.0 % 64));
+        Self(bits)
+    }
+}
+
 /// One system call that socketcall(2) or ipc(2) does as well: the first argument of those.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Multiplexed {

@@ -127,6 +127,9 @@ fn whole_kernel_mounts(table: &str) -> Vec<PathBuf> {
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
 pub fn unescape(path: &str) -> PathBuf {
+    if !path.contains('\\') {
+        return PathBuf::from(path);
+    }
     let mut plain = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -135,7 +138,7 @@ pub fn unescape(path: &str) -> PathBuf {
         plain.push(code.unwrap_or(byte));
         rest = if code.is_some() { &after[3..] } else { after };
     }
-    PathBuf::from(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(&plain))
+    PathBuf::from(<std::ffi::OsString as std::os::unix::ffi::OsStringExt>::from_vec(plain))
 }
 
 impl Inside {

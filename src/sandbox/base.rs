@@ -9,7 +9,7 @@ use std::hash::{DefaultHasher, Hasher};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{FileType, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
@@ -25,11 +25,14 @@ use crate::error::{Context, Error, Result};
 /// The file in a box's folder.
 pub(super) const FILE: &str = "base.json";
 
+/// The file that is there as long as the changes of a run are not noted: when that began, seconds and nanoseconds.
+const UNSETTLED: &str = "unsettled";
+
 /// A time of the kernel's clock for files.
 pub(super) type Clock = (i64, u32);
 
 /// The time that a file gets that is changed now.
-pub(super) fn now() -> Clock {
+fn now() -> Clock {
     let time = rustix::time::clock_gettime(ClockId::RealtimeCoarse);
     (time.tv_sec, time.tv_nsec as u32)
 }
@@ -343,12 +346,30 @@ fn changed(stat: &Stat) -> Clock {
     (stat.st_ctime, stat.st_ctime_nsec as u32)
 }
 
+/// Notes that a run begins: what it changes is noted by [`settle`].
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn unsettle(held: &Box) -> Result<()> {
+    let what = || format!("note that a run of the box {} begins", held.name());
+    // One that is there is of an earlier run, whose changes are to be noted as well.
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::openat(held, UNSETTLED, flags, Mode::from(0o600)) {
+        Ok(file) => {
+            let (seconds, nanoseconds) = now();
+            rustix::io::write(&file, format!("{seconds} {nanoseconds}").as_bytes()).map(drop).context(what)
+        }
+        Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(errno).context(what),
+    }
+}
+
 /// Notes what the last run changed, where that has not been done yet.
 ///
 /// # Errors
 /// Where layers or host cannot be read.
-pub(super) fn settle(held: &mut Box) -> Result<()> {
-    let Some(since) = held.record.unsettled else { return Ok(()) };
+pub(super) fn settle(held: &Box) -> Result<()> {
+    let Some(since) = unsettled(held)? else { return Ok(()) };
     let changes = changes::of(held)?;
     let mut base = Base::read(held)?;
     let before = base.clone();
@@ -357,6 +378,25 @@ pub(super) fn settle(held: &mut Box) -> Result<()> {
     if base != before {
         base.write(held)?;
     }
-    held.record.unsettled = None;
-    held.save()
+    settled(held)
+}
+
+/// When the run began whose changes are not noted. Of a note that did not reach the disk only that much is known: all that the
+/// host ever changed was perhaps changed since.
+fn unsettled(held: &Box) -> Result<Option<Clock>> {
+    let Some(text) = held.read_text(UNSETTLED)? else { return Ok(None) };
+    let numbers = std::str::from_utf8(&text).ok().and_then(|text| text.split_once(' '));
+    let clock = numbers.and_then(|(seconds, rest)| Some((seconds.parse().ok()?, rest.parse().ok()?)));
+    Ok(Some(clock.unwrap_or_default()))
+}
+
+/// Likewise, where all is noted that is to be: a run has changed nothing, or its changes are gone.
+///
+/// # Errors
+/// Where it cannot be written.
+pub(super) fn settled(held: &Box) -> Result<()> {
+    match rustix::fs::unlinkat(held, UNSETTLED, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno).context(|| format!("note what the box {} has changed", held.name())),
+    }
 }

@@ -1,6 +1,6 @@
 //! The host's mounts, and what each becomes inside: the text of mountinfo (proc_pid_mountinfo(5)), read.
 
-use std::collections::{HashMap, HashSet};
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
@@ -75,9 +75,10 @@ const TABLE: usize = 16 << 10;
 
 /// One line of mountinfo.
 struct Line<'a> {
-    id: &'a str,
-    parent: &'a str,
-    root: PathBuf,
+    id: u32,
+    parent: u32,
+    /// As the kernel wrote it.
+    root: &'a str,
     path: PathBuf,
     options: &'a str,
     kind: &'a str,
@@ -88,11 +89,11 @@ impl<'a> Line<'a> {
     fn parse(line: &'a str) -> Option<Self> {
         let (mount, filesystem) = line.split_once(" - ")?;
         let mut mount = mount.split(' ');
-        let (id, parent) = (mount.next()?, mount.next()?);
+        let (id, parent) = (mount.next()?.parse().ok()?, mount.next()?.parse().ok()?);
         let (root, path, options) = (mount.nth(1)?, mount.next()?, mount.next()?);
         let mut filesystem = filesystem.split(' ');
         let (kind, super_options) = (filesystem.next()?, filesystem.nth(1).unwrap_or_default());
-        Some(Self { id, parent, root: unescape(root), path: unescape(path), options, kind, super_options })
+        Some(Self { id, parent, root, path: unescape(path), options, kind, super_options })
     }
 }
 
@@ -137,34 +138,45 @@ pub(super) fn read() -> Result<Vec<HostMount>> {
 ///
 /// One that another was mounted over, or over a folder on the way to it, cannot be seen and is left out.
 fn mounts(table: &str) -> Vec<HostMount> {
-    let lines: Vec<Line<'_>> = table.lines().filter_map(Line::parse).collect();
-    let ids: HashSet<&str> = lines.iter().map(|line| line.id).collect();
-    let mut children: HashMap<&str, Vec<&Line<'_>>> = HashMap::new();
-    for line in lines.iter().filter(|line| line.parent != line.id) {
-        children.entry(line.parent).or_default().push(line);
-    }
-    let mut seen = Vec::new();
+    let mut lines: Vec<Line<'_>> = table.lines().filter_map(Line::parse).collect();
+    let mut ids: Vec<u32> = lines.iter().map(|line| line.id).collect();
+    ids.sort_unstable();
     // The bottom is the mount whose parent is not in the table: it lies outside of what this process can see.
-    let bottom = lines.iter().find(|line| line.path == Path::new("/") && !ids.contains(line.parent));
-    let mut next: Vec<&Line<'_>> = bottom.into_iter().collect();
+    let is_bottom = |line: &Line<'_>| line.path == Path::new("/") && ids.binary_search(&line.parent).is_err();
+    let Some(bottom) = lines.iter().position(is_bottom) else { return Vec::new() };
+    let mut next = vec![lines.remove(bottom)];
+    // Those of one parent side by side, in the order of the table.
+    lines.retain(|line| line.parent != line.id);
+    lines.sort_by_key(|line| line.parent);
+    let mut seen = Vec::with_capacity(lines.len() + 1);
     while let Some(line) = next.pop() {
-        let mut below = children.remove(line.id).unwrap_or_default();
+        let first = lines.partition_point(|other| other.parent < line.id);
+        let last = lines.partition_point(|other| other.parent <= line.id);
+        let mut below: Vec<Line<'_>> = lines.drain(first..last).collect();
         // One right on its root covers it whole.
-        if let Some(cover) = below.iter().find(|other| other.path == line.path) {
-            next.push(cover);
+        if let Some(cover) = below.iter().position(|other| other.path == line.path) {
+            next.push(below.swap_remove(cover));
             continue;
         }
         // One covers those that are mounted below it by the same parent; in order they come right after it.
-        below.sort_by(|one, other| one.path.cmp(&other.path));
+        below.sort_by(|one, other| in_order(&one.path, &other.path));
         below.dedup_by(|inner, outer| inner.path != outer.path && inner.path.starts_with(&outer.path));
-        next.extend(below);
+        next.append(&mut below);
         seen.push(treated(line));
     }
-    seen.sort_by(|a: &HostMount, b| a.path.cmp(&b.path));
+    seen.sort_by(|one: &HostMount, other| in_order(&one.path, &other.path));
     seen
 }
 
-fn treated(line: &Line<'_>) -> HostMount {
+/// By the names on the way, as paths are ordered, letter by letter: nothing of what the kernel writes is to be skipped.
+fn in_order(one: &Path, other: &Path) -> Ordering {
+    fn letters(path: &Path) -> impl Iterator<Item = u8> {
+        path.as_os_str().as_encoded_bytes().iter().map(|byte| if *byte == b'/' { 0 } else { *byte })
+    }
+    letters(one).cmp(letters(other))
+}
+
+fn treated(line: Line<'_>) -> HostMount {
     let has = |options: &str, name: &str| options.split(',').any(|option| option == name);
     let pseudo = PSEUDO.contains(&line.kind) || FRESH.iter().any(|fresh| line.path.starts_with(fresh));
     let treatment = if pseudo {
@@ -176,8 +188,8 @@ fn treated(line: &Line<'_>) -> HostMount {
         Treatment::Overlay { read_only }
     };
     HostMount {
-        path: line.path.clone(),
-        root: line.root.clone(),
+        path: line.path,
+        root: unescape(line.root),
         kind: line.kind.to_owned(),
         treatment,
         nosuid: has(line.options, "nosuid"),
@@ -243,6 +255,14 @@ mod tests {
             "{root}2 1 0:1 / / rw - overlay o rw\n3 1 0:2 / /old rw - tmpfs t rw\n4 2 0:3 / /new rw - tmpfs t rw"
         );
         assert_eq!(paths(&root_twice), ["/", "/new"]);
+    }
+
+    #[test]
+    fn the_order_is_that_of_paths() {
+        let all = ["/", "/a", "/a/b", "/a/b/c", "/a-b", "/a.b/c", "/a b", "/ab", "/b/\u{1}", "/b"];
+        for (one, other) in all.iter().flat_map(|one| all.iter().map(move |other| (Path::new(one), Path::new(other)))) {
+            assert_eq!(in_order(one, other), one.cmp(other), "{one:?} {other:?}");
+        }
     }
 
     #[test]

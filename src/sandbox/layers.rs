@@ -79,6 +79,7 @@ pub(super) fn of_place(held: &mut Box, path: &Path, lower: PathBuf, mount: &Host
 fn place(held: &mut Box, path: &Path, mount: &HostMount) -> Result<usize> {
     let layer = now(path, mount);
     match held.record.layers.iter().position(|known| known.path == path) {
+        Some(place) if held.record.layers[place] == layer => Ok(place),
         Some(place) => {
             check_same(held, place, &layer)?;
             // Nothing is there that belongs to the one of before, or it is the same and better known.

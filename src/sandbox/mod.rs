@@ -40,6 +40,7 @@ pub mod snapshots;
 mod store;
 mod streams;
 pub mod text;
+mod tops;
 mod tree;
 mod usage;
 mod watch;

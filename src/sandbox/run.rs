@@ -1,7 +1,8 @@
 //! The story of a run: from the host's mounts to the program's exit code.
 
-use std::cell::Cell;
+use std::cell::{Cell, OnceCell};
 use std::ffi::OsString;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 
@@ -51,6 +52,8 @@ pub struct Ended {
     pub held: Box,
     /// What is to be told of it.
     pub report: Report,
+    /// Whether the box was made for this run alone, and nobody gave it a name.
+    pub unnamed: bool,
 }
 
 /// Runs a program in a box and waits for it.
@@ -59,22 +62,26 @@ pub struct Ended {
 /// Where it cannot be started.
 pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     // First of all, since it may begin this program anew.
-    entry::ensure_protected()?;
+    let binary = entry::ensure_protected()?;
     request.limits.check()?;
-    let filter = request.seccomp.resolved()?;
-    let rules = request.rules.resolved()?;
-    let sockets = request.sockets.iter().map(socket).collect::<Result<Vec<_>>>()?;
-    let terminal = [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().all(rustix::termios::isatty);
+    let asked = Asked {
+        request,
+        filter: request.seccomp.resolved()?,
+        rules: request.rules.resolved()?,
+        sockets: request.sockets.iter().map(socket).collect::<Result<_>>()?,
+        terminal: [rustix::stdio::stdin(), rustix::stdio::stdout()].into_iter().all(rustix::termios::isatty),
+        binary,
+    };
+    let unnamed = request.name.is_none();
     let mut held = store.hold_or_make(request.name.clone())?;
     // Told at the end, where a person still sees them.
     log::hold();
-    let result = in_box(store, request, &mut held, &sockets, &rules, filter, terminal);
-    match result {
-        Ok((code, report)) => Ok(Ended { code, held, report }),
+    match in_box(store, asked, &mut held) {
+        Ok((code, report)) => Ok(Ended { code, held, report, unnamed }),
         Err(error) => {
             log::release().iter().for_each(log::warn);
             // A box that never held a program is nobody's.
-            if held.record.unnamed && held.record.runs.len() < 2 {
+            if unnamed {
                 store.remove(held)?;
             }
             Err(error)
@@ -82,15 +89,21 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     }
 }
 
-fn in_box(
-    store: &Store,
-    request: &RunRequest,
-    held: &mut Box,
-    sockets: &[PathBuf],
-    rules: &Rules,
+/// A request, looked at.
+struct Asked<'a> {
+    request: &'a RunRequest,
     filter: Option<crate::plan::Seccomp>,
+    rules: Rules,
+    /// By their true paths.
+    sockets: Vec<PathBuf>,
+    /// Whether the program gets a terminal of its own.
     terminal: bool,
-) -> Result<(u8, Report)> {
+    /// The mount that this program runs from.
+    binary: Option<OwnedFd>,
+}
+
+fn in_box(store: &Store, asked: Asked<'_>, held: &mut Box) -> Result<(u8, Report)> {
+    let Asked { request, filter, rules, sockets, terminal, binary } = asked;
     commit::require_finished(held)?;
     // Of a run that was killed.
     base::settle(held)?;
@@ -106,50 +119,58 @@ fn in_box(
         binds,
         overlays,
         hidden: &[store.real_path()?],
-        sockets,
-        rules,
+        sockets: &sockets,
+        rules: &rules,
     })?;
     if request.network == Network::Host {
         log::warn("the network is the host's: what listens there, on abstract sockets as well, can be reached");
     }
-    held.record.add(Run {
+    let mut this = Run {
         command: request.command.iter().map(|word| word.to_string_lossy().into_owned()).collect(),
         started: crate::time::now(),
         ended: None,
         exit_code: None,
         report: None,
-    });
-    held.record.unsettled = Some(base::now());
-    held.save()?;
-    streams::confine(terminal)?;
+    };
+    let mut spent = streams::confine(terminal)?;
+    spent.extend(binary);
     let lent = lent::note()?;
     let shared = sockets.iter().chain(&rules.write_through).cloned().collect();
     let (filter, watch) = Watch::over(filter, request.watch_sockets, held, shared)?;
     plan.seccomp = filter;
     let driver = request.limits.impose(&mut plan, held.name().as_str(), &*held, request.driver)?;
     let options = CreateOptions { driver, ..CreateOptions::default() };
-    let companion = Companion { held, connection: &connection, watch: &watch, killed_for_memory: Cell::new(0) };
-    let run = RunOptions { companion: Some(&companion), ..RunOptions::default() };
-    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, &run);
+    let companion = Companion {
+        held,
+        run: &this,
+        before: OnceCell::new(),
+        connection: &connection,
+        watch: &watch,
+        killed_for_memory: Cell::new(0),
+    };
+    let run = RunOptions { companion: Some(&companion), spent, ..RunOptions::default() };
+    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, run);
     lent.take_back();
+    let Companion { before, killed_for_memory, .. } = companion;
     // The box may be removed from here on.
     drop(skeleton);
     network::part(&connection);
     network::settle(held)?;
     let code = code.map_err(|error| request.limits.explain(error))?;
-    let mut report = Report::new(connection.had(request.network), &rules.write_through, sockets);
+    let mut report = Report::new(connection.had(request.network), &rules.write_through, &sockets);
     (report.denied, report.denied_more) = watch.seen();
     report.watched = watch.watches();
-    report.killed_for_memory = companion.killed_for_memory.get();
+    report.killed_for_memory = killed_for_memory.get();
     report.notes = log::release();
     report.notes.extend(request.limits.tell(report.killed_for_memory));
-    if let Some(run) = held.record.runs.last_mut() {
-        run.report = Some(report.clone());
-        run.ended = Some(crate::time::now());
-        run.exit_code = Some(code);
-    }
-    // The exit code is known, whatever becomes of the note: a full disk, say. The next command tries it again.
-    if let Err(error) = base::settle(held).or_else(|error| held.save().and(Err(error))) {
+    this.report = Some(report.clone());
+    this.ended = Some(crate::time::now());
+    this.exit_code = Some(code);
+    let noted = held.end_run(&this);
+    let nothing = before.get().is_some_and(|before| before.stayed_empty(held));
+    let settled = if nothing { base::settled(held) } else { base::settle(held) };
+    // The exit code is known, whatever becomes of the notes: a full disk, say. The next command tries it again.
+    if let Err(error) = noted.and(settled) {
         log::warn(format!("this run could not be noted: {error}"));
     }
     Ok((code, report))

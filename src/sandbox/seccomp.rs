@@ -35,7 +35,7 @@ impl Seccomp {
     pub(super) fn resolved(&self) -> Result<Option<plan::Seccomp>> {
         let profile = match self {
             Self::Unconfined => return Ok(None),
-            Self::Default => default_seccomp::profile(),
+            Self::Default => return Ok(Some(default_seccomp::filter())),
             Self::File(path) => {
                 let what = || format!("--seccomp {path:?}");
                 plan::parse_seccomp(&plan::read_file(path).context(what)?, &path.display().to_string())

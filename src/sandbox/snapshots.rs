@@ -182,7 +182,7 @@ pub(super) fn finish(held: &mut Box) -> Result<()> {
     }
     Base::read_from(held, &format!("{RESTORE}/{}", base::FILE))?.write(held)?;
     held.record.layers = state.layers;
-    held.record.unsettled = None;
+    base::settled(held)?;
     held.save()?;
     remove::tree(&held.path().join("restore.old"))?;
     disk::filesystem(&*held)?;

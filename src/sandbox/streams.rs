@@ -5,7 +5,7 @@
 //! them, is opened once more through a mount that is read-only and leads nowhere else; a file opened for writing is the
 //! caller's gift ([`super::lent`]); a folder or a disk is refused. Pipes and sockets are what they are.
 
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
@@ -14,26 +14,27 @@ use crate::error::{Context, Error, Result};
 use crate::sys::mount::{Attributes, Tree, set_attributes};
 
 /// Makes the streams of this process harmless; of one whose terminal is relayed, standard error alone, since the program
-/// gets none of the others.
+/// gets none of the others. Gives the mounts that they lie on: the kernel waits for all CPUs before it lets go of one, which
+/// is better done when nobody waits for us.
 ///
 /// # Errors
 /// Where one is a folder or a disk, or cannot be opened anew.
-pub(super) fn confine(terminal: bool) -> Result<()> {
-    let mut last = None;
+pub(super) fn confine(terminal: bool) -> Result<Vec<OwnedFd>> {
+    let mut trees = Vec::new();
     if !terminal {
-        confine_one(rustix::stdio::stdin(), "standard input", rustix::stdio::dup2_stdin, &mut last)?;
-        confine_one(rustix::stdio::stdout(), "standard output", rustix::stdio::dup2_stdout, &mut last)?;
+        confine_one(rustix::stdio::stdin(), "standard input", rustix::stdio::dup2_stdin, &mut trees)?;
+        confine_one(rustix::stdio::stdout(), "standard output", rustix::stdio::dup2_stdout, &mut trees)?;
     }
-    confine_one(rustix::stdio::stderr(), "standard error", rustix::stdio::dup2_stderr, &mut last)
+    confine_one(rustix::stdio::stderr(), "standard error", rustix::stdio::dup2_stderr, &mut trees)?;
+    Ok(trees.into_iter().map(|(_, tree)| tree.into_fd()).collect())
 }
 
-/// `last`: which file was opened anew last, and through which mount. Several streams often are one file, and the kernel waits
-/// for all CPUs before it lets go of a mount.
+/// `trees`: which files were opened anew, and through which mount each. Several streams often are one file.
 fn confine_one(
     stream: BorrowedFd<'_>,
     name: &str,
-    replace: impl FnOnce(std::os::fd::OwnedFd) -> Result<(), Errno>,
-    last: &mut Option<((u64, u64), Tree)>,
+    replace: impl FnOnce(OwnedFd) -> Result<(), Errno>,
+    trees: &mut Vec<((u64, u64), Tree)>,
 ) -> Result<()> {
     let what = || format!("open {name} anew");
     let found = rustix::fs::fstat(stream).context(|| format!("look at {name}"))?;
@@ -56,8 +57,8 @@ fn confine_one(
         return Err(Error::new(format!("{name} is not open for reading or writing")));
     }
     let which = (found.st_dev, found.st_ino);
-    let tree = match last.take().filter(|(known, _)| *known == which) {
-        Some((_, tree)) => tree,
+    let place = match trees.iter().position(|(known, _)| *known == which) {
+        Some(place) => place,
         None => match Tree::open_fd(stream).or_else(|errno| in_this_namespace(stream, &found).ok_or(errno)) {
             // A file of memory lies on no mount of ours, and no name leads to it: what is done to it, only who has it open
             // sees.
@@ -69,11 +70,12 @@ fn confine_one(
                 })?;
                 let set = libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID;
                 set_attributes(&tree, false, Attributes { set, ..Attributes::default() }).context(what)?;
-                tree
+                trees.push((which, tree));
+                trees.len() - 1
             }
         },
     };
-    let path = format!("/proc/self/fd/{}", tree.as_fd().as_raw_fd());
+    let path = format!("/proc/self/fd/{}", trees[place].1.as_fd().as_raw_fd());
     let kept = OFlags::APPEND | OFlags::NONBLOCK | OFlags::DIRECT | OFlags::SYNC | OFlags::DSYNC;
     let flags = access | (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
     let again = rustix::fs::openat(CWD, path, flags, Mode::empty()).context(what)?;
@@ -81,7 +83,6 @@ fn confine_one(
         let place = rustix::fs::seek(stream, SeekFrom::Current(0)).context(what)?;
         rustix::fs::seek(&again, SeekFrom::Start(place)).context(what)?;
     }
-    *last = Some((which, tree));
     replace(again).context(what)
 }
 

@@ -10,7 +10,6 @@
 //! though it is not: connections are watched only where the caller asks for them.
 
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -27,9 +26,8 @@ use super::{text, tree};
 use crate::error::Result;
 use crate::plan::syscalls::{Call, NATIVE};
 use crate::plan::{Seccomp, SeccompAction, SeccompArg, SeccompOp, SeccompRule, seccomp, spec};
-use crate::security;
 use crate::sys::procfs::ProcFs;
-use crate::sys::seccomp::{Notification, answer, receive, still_waits};
+use crate::sys::seccomp::{Notification, answer, has_flag, receive, still_waits};
 
 /// What a call is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +104,8 @@ const REMEMBERED: usize = 200;
 /// A call that comes to us.
 #[derive(Clone, Copy, Debug)]
 struct Row {
+    /// AUDIT_ARCH_* number, and the call's.
+    number: (u32, u32),
     name: &'static str,
     about: About,
     /// The profile refuses it; else the kernel decides.
@@ -115,8 +115,7 @@ struct Row {
 /// The watch over one run.
 #[derive(Debug)]
 pub(super) struct Watch {
-    /// By architecture and number.
-    rows: HashMap<(u32, u32), Row>,
+    rows: Vec<Row>,
     listener: OnceCell<OwnedFd>,
     over: Cell<bool>,
     seen: RefCell<Seen>,
@@ -146,7 +145,7 @@ impl Watch {
         shared: Vec<PathBuf>,
     ) -> Result<(Option<Seccomp>, Self)> {
         let (filter, rows) = if filter.as_ref().is_some_and(Seccomp::uses_notify) {
-            (filter, HashMap::new())
+            (filter, Vec::new())
         } else {
             let mut filter = filter.map_or_else(everything, Ok)?;
             let rows = notify(&mut filter, sockets);
@@ -191,7 +190,8 @@ impl Watch {
     }
 
     fn handle(&self, listener: BorrowedFd<'_>, notification: &Notification) {
-        let row = self.rows.get(&(notification.arch, notification.number));
+        let number = (notification.arch, notification.number);
+        let row = self.rows.iter().find(|row| row.number == number);
         let noted = row.and_then(|row| self.look(row, notification));
         // What was read belongs to the task only if that still waits.
         let noted = noted.filter(|_| still_waits(listener, notification.id));
@@ -315,8 +315,8 @@ fn everything() -> Result<Seccomp> {
 }
 
 /// Makes a profile notify, and gives the calls that it does notify.
-fn notify(filter: &mut Seccomp, sockets: bool) -> HashMap<(u32, u32), Row> {
-    let mut rows = HashMap::new();
+fn notify(filter: &mut Seccomp, sockets: bool) -> Vec<Row> {
+    let mut rows = Vec::new();
     let mut notifying: Vec<SeccompRule> = Vec::new();
     let watched = |about: About| sockets || about != About::Socket;
     for (about, kernel, names) in CALLS.iter().filter(|(about, ..)| watched(*about)) {
@@ -333,14 +333,15 @@ fn notify(filter: &mut Seccomp, sockets: bool) -> HashMap<(u32, u32), Row> {
             }
             for arch in &filter.architectures {
                 if let Some(number) = NATIVE.number(call, arch.column) {
-                    rows.insert((arch.audit, number + arch.offset), Row { name, about: *about, refused });
+                    let number = (arch.audit, number + arch.offset);
+                    rows.push(Row { number, name, about: *about, refused });
                 }
             }
         }
     }
     filter.rules.extend(notifying);
     // Otherwise a signal would begin such a call anew each time.
-    if security::seccomp::supported_flags().contains(&"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") {
+    if has_flag(seccomp::WAIT_KILLABLE_RECV, true) {
         filter.flags |= seccomp::WAIT_KILLABLE_RECV;
     }
     rows
@@ -350,24 +351,31 @@ fn notify(filter: &mut Seccomp, sockets: bool) -> HashMap<(u32, u32), Row> {
 fn noting(call: Call, about: About) -> Vec<SeccompRule> {
     let rule = |action, args| SeccompRule { index: 0, calls: vec![call], action, args };
     let About::Device(path) = about else { return vec![rule(SeccompAction::Notify, Vec::new())] };
-    let (kinds, device) = (u64::from(libc::S_IFMT), [libc::S_IFCHR, libc::S_IFBLK].map(u64::from));
-    let of_kind =
-        |kind: u64| SeccompArg { index: path as u8 + 1, op: SeccompOp::MaskedEqual, value: kinds, value_two: kind };
-    let kind = |kind: u64| {
-        let action = if device.contains(&kind) { SeccompAction::Notify } else { SeccompAction::Allow };
-        rule(action, vec![of_kind(kind)])
+    let mode = |action, mask: u32, bits: u32| {
+        let (value, value_two) = (mask.into(), bits.into());
+        rule(action, vec![SeccompArg { index: path as u8 + 1, op: SeccompOp::MaskedEqual, value, value_two }])
     };
-    (0..=kinds).step_by(0o010_000).map(kind).collect()
+    // Of the four bits that say what a file is, a device has this one, and neither of those beside it; no other file has.
+    let (device, others) = (libc::S_IFCHR & libc::S_IFBLK, libc::S_IFMT & !(libc::S_IFCHR | libc::S_IFBLK));
+    let bits = [0o010_000, 0o100_000];
+    debug_assert_eq!(bits.iter().sum::<u32>(), others);
+    let allowed = bits.map(|bit| mode(SeccompAction::Allow, bit, bit));
+    let neither = mode(SeccompAction::Allow, device, 0);
+    let made = mode(SeccompAction::Notify, device | others, device);
+    [made, neither].into_iter().chain(allowed).collect()
 }
 
 /// Takes a call out of the rules that refuse it with EPERM; gives them back as notifying ones.
 fn take_refusals(filter: &mut Seccomp, call: Call) -> Vec<SeccompRule> {
     let refusal = SeccompAction::Errno(libc::EPERM as u16);
     let mut taken = Vec::new();
-    for rule in filter.rules.iter_mut().filter(|rule| rule.action == refusal && rule.calls.contains(&call)) {
+    for rule in filter.rules.iter_mut().filter(|rule| rule.action == refusal) {
+        let before = rule.calls.len();
         rule.calls.retain(|other| *other != call);
-        let notifying = SeccompRule { calls: vec![call], action: SeccompAction::Notify, ..rule.clone() };
-        taken.push(notifying);
+        if rule.calls.len() < before {
+            let (index, args) = (rule.index, rule.args.clone());
+            taken.push(SeccompRule { index, calls: vec![call], action: SeccompAction::Notify, args });
+        }
     }
     taken
 }
@@ -389,9 +397,10 @@ fn take_allowances(filter: &mut Seccomp, call: Call) -> bool {
 mod tests {
     use super::*;
     use crate::plan::default_seccomp;
+    use crate::security;
 
-    fn row<'a>(rows: &'a HashMap<(u32, u32), Row>, name: &str) -> Option<&'a Row> {
-        rows.values().find(|row| row.name == name)
+    fn row<'a>(rows: &'a [Row], name: &str) -> Option<&'a Row> {
+        rows.iter().find(|row| row.name == name)
     }
 
     #[test]
@@ -405,7 +414,7 @@ mod tests {
 
     #[test]
     fn what_the_profile_refuses_stays_refused_and_the_rest_is_the_kernels() {
-        let mut filter = Seccomp::new(&default_seccomp::profile()).unwrap();
+        let mut filter = default_seccomp::filter();
         let rows = notify(&mut filter, true);
         assert!(row(&rows, "mount").unwrap().refused && row(&rows, "clone").unwrap().refused);
         assert!(!row(&rows, "connect").unwrap().refused && !row(&rows, "mknodat").unwrap().refused);

@@ -72,15 +72,9 @@ core::arch::global_asm!(
     first = sym first,
 );
 
-/// Words of commands that another program of ours does, which looks after itself: this one is not to begin twice for them.
-macro_rules! is_done_by_another {
-    ($word:expr) => {
-        same($word, c"sandbox".as_ptr()) || same($word, c"image".as_ptr())
-    };
-}
-
-/// Looks at the command line and, where it matters, executes the binary again through a read-only mount. Comes back in
-/// every other case, failure included: [`ensure_protected`] notices.
+/// Looks at the command line and, where it matters, executes the binary again through a read-only mount, or another program
+/// of ours that stands beside it. Comes back in every other case, failure included: [`ensure_protected`] notices the one, and
+/// whoever asked for the other tries it again and says why not.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 extern "C" fn first(stack: *const usize) {
     // SAFETY: at the entry the stack holds argc, argv, a null, the environment and a null (System V ABI, "Initial Process
@@ -88,14 +82,23 @@ extern "C" fn first(stack: *const usize) {
     unsafe {
         let count = stack.read_volatile();
         let args = stack.add(1).cast::<*const c_char>();
+        let env = args.add(count + 1);
         let mut index = 1;
         while index < count {
-            // Whoever has such a word in another place meets `ensure_protected`, at the cost of starting libc twice.
-            if is_done_by_another!(args.add(index).read_volatile()) {
+            let word = args.add(index).read_volatile();
+            // As the first word they are the command; elsewhere they may be anything, which is found out with libc's help.
+            let (sandbox, image) = (same(word, c"sandbox".as_ptr()), same(word, c"image".as_ptr()));
+            if sandbox && index == 1 {
+                exec_beside(c"myrt-sandbox".as_ptr(), true, args, env);
+            }
+            if image && index == 1 {
+                exec_beside(c"myrt-image".as_ptr(), false, args, env);
+            }
+            if sandbox || image {
                 return;
             }
-            if enters_a_container!(args.add(index).read_volatile()) {
-                exec_read_only(args, args.add(count + 1));
+            if enters_a_container!(word) {
+                exec_read_only(c"/proc/self/exe".as_ptr(), args, env);
                 return;
             }
             index += 1;
@@ -123,42 +126,100 @@ unsafe fn same(a: *const c_char, b: *const c_char) -> bool {
     }
 }
 
-/// open_tree(2), mount_setattr(2), execveat(2); gives up at the first that fails.
+/// statfs(2), open_tree(2), mount_setattr(2), execveat(2); gives up at the first that fails, and where the file is on a
+/// read-only mount already.
 ///
 /// # Safety
-/// `args` and `env` are arrays of C strings that end with null.
+/// `file` is a C string, `args` and `env` are arrays of them that end with null.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
-unsafe fn exec_read_only(args: *const *const c_char, env: *const *const c_char) {
+unsafe fn exec_read_only(file: *const c_char, args: *const *const c_char, env: *const *const c_char) {
     const CLONE: usize = 1; // OPEN_TREE_CLONE, and not CLOEXEC: `forbid_exec` needs the descriptor
-    const EMPTY_PATH: usize = libc::AT_EMPTY_PATH as usize;
-    const CWD: usize = libc::AT_FDCWD as usize;
     const ST_RDONLY: i64 = 1;
     // struct statfs: f_flags is word 10 of its 15 on both architectures (f_fsid takes one). Not zeroed: that may be a call.
     let mut statfs = MaybeUninit::<[i64; 16]>::uninit();
     // attr_set: MOUNT_ATTR_RDONLY; attr_clr, propagation, userns_fd.
     let read_only = [1_u64, 0, 0, 0];
-    let exe = c"/proc/self/exe".as_ptr() as usize;
-    let empty = c"".as_ptr() as usize;
+    let (file, empty) = (file as usize, c"".as_ptr() as usize);
     // SAFETY: all pointers are to locals, literals or the kernel's own arrays; raw calls touch nothing else.
     unsafe {
-        if raw(libc::SYS_statfs, [exe, statfs.as_mut_ptr() as usize, 0, 0, 0]) != 0 {
+        if raw(libc::SYS_statfs, [file, statfs.as_mut_ptr() as usize, 0, 0, 0]) != 0 {
             return;
         }
         if statfs.as_ptr().cast::<i64>().add(10).read_volatile() & ST_RDONLY != 0 {
             return;
         }
-        let tree = raw(libc::SYS_open_tree, [CWD, exe, CLONE, 0, 0]);
+        let mut tree = raw(libc::SYS_open_tree, [AT_CWD, file, CLONE, 0, 0]);
+        if (0..3).contains(&tree) {
+            // The place of a standard stream that the caller has left closed: it must not become one.
+            let higher = raw(libc::SYS_fcntl, [tree as usize, libc::F_DUPFD as usize, 3, 0, 0]);
+            raw(libc::SYS_close, [tree as usize, 0, 0, 0, 0]);
+            tree = higher;
+        }
         if tree < 0 {
             return;
         }
         let tree = tree as usize;
         let size = size_of_val(&read_only);
-        if raw(libc::SYS_mount_setattr, [tree, empty, EMPTY_PATH, (&raw const read_only) as usize, size]) == 0 {
-            raw(libc::SYS_execveat, [tree, empty, args as usize, env as usize, EMPTY_PATH]);
+        if raw(libc::SYS_mount_setattr, [tree, empty, AT_EMPTY, (&raw const read_only) as usize, size]) == 0 {
+            raw(libc::SYS_execveat, [tree, empty, args as usize, env as usize, AT_EMPTY]);
         }
         raw(libc::SYS_close, [tree, 0, 0, 0, 0]);
     }
 }
+
+/// Executes the program of this name in the folder of this one's file, with this one's words; `protected`: through a read-only
+/// mount where that can be had, so that it need not begin twice. Gives up where that cannot be.
+///
+/// # Safety
+/// `name` is a C string shorter than [`LONGEST`], `args` and `env` are arrays of C strings that end with null.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+unsafe fn exec_beside(name: *const c_char, protected: bool, args: *const *const c_char, env: *const *const c_char) {
+    let mut path = MaybeUninit::<[u8; PATH]>::uninit();
+    let start = path.as_mut_ptr().cast::<u8>();
+    let link = c"/proc/self/exe".as_ptr() as usize;
+    // SAFETY: as above. What is written lies within the array: the link leaves room for a name of ours, and each place that is
+    // read was written by the kernel or here.
+    unsafe {
+        let length = raw(libc::SYS_readlinkat, [AT_CWD, link, start as usize, PATH - LONGEST, 0]);
+        // Nobody knows where a file without a path is, and one that was cut is none.
+        if length < 1 || length as usize == PATH - LONGEST || start.read_volatile() != b'/' {
+            return;
+        }
+        let mut end = length as usize;
+        while start.add(end - 1).read_volatile() != b'/' {
+            end -= 1;
+        }
+        if end == length as usize {
+            return;
+        }
+        let mut at = 0;
+        loop {
+            let byte = name.cast::<u8>().add(at).read_volatile();
+            start.add(end + at).write_volatile(byte);
+            if byte == 0 {
+                break;
+            }
+            at += 1;
+        }
+        if protected {
+            exec_read_only(start.cast(), args, env);
+        }
+        raw(libc::SYS_execveat, [AT_CWD, start as usize, args as usize, env as usize, 0]);
+    }
+}
+
+/// The working folder, as a descriptor.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const AT_CWD: usize = libc::AT_FDCWD as usize;
+/// For a descriptor alone.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const AT_EMPTY: usize = libc::AT_EMPTY_PATH as usize;
+/// Room for a path, and for the longest name of a program of ours within it.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const PATH: usize = 4096;
+/// See [`PATH`].
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+const LONGEST: usize = 16;
 
 /// A system call without libc: its result, or its errno below zero.
 ///
@@ -230,9 +291,12 @@ pub fn open_missing_streams() {
 /// For commands that enter a container: comes back when the running binary cannot be written to from inside one, and
 /// executes a sealed copy of it otherwise.
 ///
+/// Gives the mount that the binary runs from, where that is our own. It may be let go of at any time, and best of all while
+/// nobody waits for us: the kernel takes a mount away only when every CPU has passed by.
+///
 /// # Errors
 /// Where neither holds: the command must not go on.
-pub fn ensure_protected() -> Result<()> {
+pub fn ensure_protected() -> Result<Option<OwnedFd>> {
     let what = || "protect the runtime's own binary";
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let exe = rustix::fs::openat(CWD, "/proc/self/exe", flags, Mode::empty()).context(what)?;
@@ -240,10 +304,10 @@ pub fn ensure_protected() -> Result<()> {
         return forbid_exec(&exe).context(what);
     }
     if is_sealed(&exe) {
-        return Ok(());
+        return Ok(None);
     }
     if !rustix::process::geteuid().is_root() && nobody_here_can_write(&exe).context(what)? {
-        return Ok(());
+        return Ok(None);
     }
     if let Ok(mount) = read_only_mount("/proc/self/exe") {
         exec_again(&mount);
@@ -253,28 +317,29 @@ pub fn ensure_protected() -> Result<()> {
 }
 
 /// Makes the mount that we run from noexec, where it is our own: then its descriptor is still open, and the kernel says
-/// its number as the name that was executed, `/dev/fd/N` (execveat(2)). Closes it.
-fn forbid_exec(exe: &OwnedFd) -> Result<(), rustix::io::Errno> {
+/// its number as the name that was executed, `/dev/fd/N` (execveat(2)). Gives it, with a number that no exec keeps.
+fn forbid_exec(exe: &OwnedFd) -> Result<Option<OwnedFd>, rustix::io::Errno> {
     // SAFETY: the auxiliary vector holds null or a C string of the kernel's, which lives as long as the process.
     let name = unsafe {
         match libc::getauxval(libc::AT_EXECFN) as *const c_char {
-            name if name.is_null() => return Ok(()),
+            name if name.is_null() => return Ok(None),
             name => CStr::from_ptr(name),
         }
     };
     let number = name.to_str().ok().and_then(|name| name.strip_prefix("/dev/fd/")?.parse().ok());
-    let Some(number) = number.filter(|number: &i32| *number > 2) else { return Ok(()) };
+    let Some(number) = number.filter(|number: &i32| *number > 2) else { return Ok(None) };
     // SAFETY: fcntl copies the descriptor, whoever owns it, or says that there is none.
-    let Ok(copy) = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }.into()) else { return Ok(()) };
+    let Ok(copy) = check(unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) }.into()) else { return Ok(None) };
     // SAFETY: it was made just now.
     let mount = unsafe { OwnedFd::from_raw_fd(copy as i32) };
     let (found, own) = (rustix::fs::fstat(&mount)?, rustix::fs::fstat(exe)?);
     if (found.st_dev, found.st_ino) != (own.st_dev, own.st_ino) {
-        return Ok(());
+        return Ok(None);
     }
     // SAFETY: it is the one that this process was executed through; nothing here has taken it over.
     drop(unsafe { OwnedFd::from_raw_fd(number) });
-    mount::set_attributes(&mount, false, Attributes { set: libc::MOUNT_ATTR_NOEXEC, ..Attributes::default() })
+    mount::set_attributes(&mount, false, Attributes { set: libc::MOUNT_ATTR_NOEXEC, ..Attributes::default() })?;
+    Ok(Some(mount))
 }
 
 /// Executes another program of ours with this one's words, through a mount of its own as `ensure_protected` makes it for the

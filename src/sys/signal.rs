@@ -36,6 +36,12 @@ pub fn default(signal: Signal) {
     unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
 }
 
+/// Ignores a signal, as everything that is executed from then on does.
+pub fn ignore(signal: Signal) {
+    // SAFETY: no handler, so nothing of ours runs in its context.
+    unsafe { libc::signal(signal.as_raw(), libc::SIG_IGN) };
+}
+
 /// A descriptor that delivers every blocked signal, CLOEXEC and non-blocking.
 ///
 /// # Errors

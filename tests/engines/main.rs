@@ -18,6 +18,7 @@
 //! | `podman_rights.rs` | capabilities, seccomp, users, devices |
 //! | `podman_rootless.rs` | an ordinary user's Podman |
 //! | `podman_terminal.rs` | terminals of run, exec and attach |
+//! | `release.rs` | the program as it is installed, which begins ahead of libc |
 //! | `install.rs` | `scripts/install.sh`: what it writes, leaves and takes back, and what the engines say to it |
 //!
 //! All need root and the engine's Debian package; `scripts/test.sh engines` installs them. Every daemon has data, sockets
@@ -41,6 +42,7 @@ mod podman_places;
 mod podman_rights;
 mod podman_rootless;
 mod podman_terminal;
+mod release;
 mod swarm;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]

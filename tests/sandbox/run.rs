@@ -55,6 +55,18 @@ fn streams_folder_environment_and_user_are_the_callers() {
 }
 
 #[test]
+fn signals_do_to_the_program_what_they_do_to_the_callers_own() {
+    let place = Place::new();
+    let state = "grep -E '^Sig(Blk|Ign|Cgt)' /proc/self/status";
+    let outside = TestCommand::new(["sh", "-c", state]).run().ok().out();
+    place.script(state).run().ok().stdout(&outside);
+    // nohup's way.
+    let ignoring = format!("trap '' HUP PIPE; {state}");
+    let outside = TestCommand::new(["sh", "-c", &ignoring]).run().ok().out();
+    place.script(state).by(["sh", "-c", "trap '' HUP PIPE; exec \"$@\"", "sh"]).run().ok().stdout(&outside);
+}
+
+#[test]
 fn all_processes_end_with_the_program() {
     let place = Place::new();
     let mark = place.path("mark");
@@ -135,6 +147,15 @@ fn the_network_is_none_or_the_hosts() {
     let shared = place.sandbox("run", ["--name", "b", "--net", "host", "sh", "-c", script]).run();
     shared.ok().out_has(&host).err_has("the network is the host's");
     place.sandbox("run", ["--name", "b", "--net", "some", "true"]).run().fails().err_has("one of none, private, host");
+}
+
+#[test]
+fn a_run_ends_as_it_should_though_nobody_reads_what_it_tells() {
+    let place = Place::new();
+    let closed = "exec 2> >(:); wait $!; exec \"$@\"";
+    let run = place.sandbox("run", ["sh", "-c", "umount /proc; umount /proc; exit 7"]);
+    run.by(["bash", "-c", closed, "bash"]).run().code(7);
+    place.sandbox("list", ["-q"]).run().ok().stdout("");
 }
 
 #[test]

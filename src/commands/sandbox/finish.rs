@@ -14,8 +14,8 @@ const GLANCE: usize = 16;
 
 /// Throws it away where nothing was changed; asks in a terminal; keeps it elsewhere. Gives the program's exit code.
 pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
-    let Ended { code, mut held, .. } = ended;
-    if !held.record.unnamed || held.record.runs.len() > 1 {
+    let Ended { code, mut held, unnamed, .. } = ended;
+    if !unnamed {
         return Ok(code);
     }
     let changes = Changes::of(&held)?;

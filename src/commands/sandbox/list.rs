@@ -70,13 +70,13 @@ fn row(listed: Listed) -> Row {
     let Listed { name, busy, record } = listed;
     let name = name.to_string();
     match record {
-        Ok(record) => Row {
+        Ok((record, runs)) => Row {
             name,
             status: if busy { "running" } else { "stopped" },
             created: record.created,
             unnamed: record.unnamed,
-            runs: record.runs,
-            earlier_runs: record.forgotten,
+            runs: runs.last,
+            earlier_runs: runs.forgotten,
         },
         Err(error) => {
             log::warn(format_args!("{name}: {error}"));

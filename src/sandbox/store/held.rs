@@ -17,7 +17,7 @@ use crate::sandbox::name::BoxName;
 #[derive(Debug)]
 pub struct Box {
     pub(super) name: BoxName,
-    fd: OwnedFd,
+    pub(super) fd: OwnedFd,
     pub(super) path: PathBuf,
     /// What is remembered of it.
     pub record: Record,
@@ -120,6 +120,14 @@ impl Box {
     pub(in crate::sandbox) fn read_file<T: for<'a> Deserialize<'a>>(&self, name: &str) -> Result<Option<T>> {
         read_file(&self.fd, name, &self.path)
     }
+
+    /// Likewise, as it is.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(in crate::sandbox) fn read_text(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        read_text(&self.fd, name, &self.path)
+    }
 }
 
 impl AsFd for Box {
@@ -128,18 +136,31 @@ impl AsFd for Box {
     }
 }
 
-fn next(name: &str) -> String {
+pub(super) fn next(name: &str) -> String {
     format!("{name}.next")
 }
 
 pub(super) fn read_file<T: for<'a> Deserialize<'a>>(folder: &OwnedFd, name: &str, path: &Path) -> Result<Option<T>> {
+    let Some(text) = read_text(folder, name, path)? else { return Ok(None) };
+    let what = |error| Error::new(format!("read {:?}: {error}", path.join(name)));
+    serde_json::from_slice(&text).map(Some).map_err(what)
+}
+
+pub(super) fn read_text(folder: &OwnedFd, name: &str, path: &Path) -> Result<Option<Vec<u8>>> {
     let what = || format!("read {:?}", path.join(name));
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = match rustix::fs::openat(folder, name, flags, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(None),
         other => other.context(what)?,
     };
-    let mut content = Vec::new();
-    std::io::Read::read_to_end(&mut std::fs::File::from(file), &mut content).context(what)?;
-    serde_json::from_slice(&content).map(Some).map_err(|error| Error::new(format!("{}: {error}", what())))
+    // Room for one byte more than there is, so that a read which does not fill it has found the end.
+    let size = rustix::fs::fstat(&file).context(what)?.st_size as usize + 1;
+    let mut text = Vec::with_capacity(size);
+    while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut text)).context(what)? > 0 {
+        if text.len() < text.capacity() {
+            break;
+        }
+        text.reserve(size);
+    }
+    Ok(Some(text))
 }

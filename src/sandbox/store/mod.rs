@@ -1,22 +1,24 @@
 //! Where boxes are kept: a folder of the caller's own, one folder in it for each box.
 //!
-//! A box's folder holds `box.json` (its [`Record`]), `layers/N/upper` and `layers/N/work`, and, while it runs, `run` with
+//! A box's folder holds `box.json` (its [`Record`]), `runs` (its [`Runs`]), `layers/N/upper` and `layers/N/work`, and, while it runs, `run` with
 //! the engine's state. Whoever uses a box holds a lock on its folder. A box is removed by one rename to a name that no box
 //! can have; what an interrupted removal leaves under such a name, the next one takes away.
 
 mod held;
 mod record;
+mod runs;
 
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, FlockOperation, Mode, OFlags};
+use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use held::Box;
+pub use record::Record;
 pub(super) use record::{Layer, RECORD};
-pub use record::{Record, Run};
+pub use runs::{Run, Runs};
 
 use self::record::read_record;
 use super::name::BoxName;
@@ -44,8 +46,8 @@ pub struct Listed {
     pub name: BoxName,
     /// Whether somebody uses it now.
     pub busy: bool,
-    /// What is remembered of it, or why that cannot be read.
-    pub record: Result<Record>,
+    /// What is remembered of it and of its runs, or why that cannot be read.
+    pub record: Result<(Record, Runs)>,
 }
 
 impl Store {
@@ -156,7 +158,8 @@ impl Store {
         let mut busy = false;
         let record = open_own(&path).and_then(|fd| {
             busy = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
-            read_record(&fd, &path)?.ok_or_else(|| Error::new(format!("{path:?} holds no {RECORD}")))
+            let record = read_record(&fd, &path)?.ok_or_else(|| Error::new(format!("{path:?} holds no {RECORD}")))?;
+            Ok((record, Runs::read(&fd, &path)?))
         });
         Listed { name, busy, record }
     }
@@ -211,11 +214,24 @@ impl Store {
     fn make_place(&self) -> Result<()> {
         use std::os::unix::fs::DirBuilderExt;
         let path = &self.path;
-        if let Some(parents) = path.parent() {
-            std::fs::create_dir_all(parents).context(|| format!("make {parents:?}"))?;
+        let found = match rustix::fs::stat(path) {
+            Err(Errno::NOENT) => {
+                if let Some(parents) = path.parent() {
+                    std::fs::create_dir_all(parents).context(|| format!("make {parents:?}"))?;
+                }
+                std::fs::DirBuilder::new()
+                    .recursive(true)
+                    .mode(0o700)
+                    .create(path)
+                    .context(|| format!("make {path:?}"))?;
+                rustix::fs::stat(path)
+            }
+            found => found,
+        };
+        let found = found.context(|| format!("look at {path:?}"))?;
+        if !FileType::from_raw_mode(found.st_mode).is_dir() {
+            bail!("{path:?} is no folder");
         }
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).context(|| format!("make {path:?}"))?;
-        let found = rustix::fs::stat(path).context(|| format!("stat {path:?}"))?;
         if found.st_uid != rustix::process::geteuid().as_raw() || found.st_mode & 0o077 != 0 {
             return Err(Error::new(format!("{path:?} is not yours alone: others may look inside"))
                 .hint("boxes hold whatever their programs wrote, setuid programs too: chmod 700, or another --store"));

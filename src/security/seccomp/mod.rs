@@ -26,6 +26,9 @@ use crate::sys;
 /// What the kernel refuses to load more of (BPF_MAXINSNS).
 const MAX_INSTRUCTIONS: usize = 4096;
 
+/// Bytes of an instruction (struct sock_filter).
+const INSTRUCTION: usize = size_of::<libc::sock_filter>();
+
 /// A filter, ready to be loaded.
 #[derive(Clone)]
 pub struct Program {
@@ -65,6 +68,35 @@ fn allows_futex(seccomp: &plan::Seccomp, decided: &[rules::Architecture]) -> boo
 }
 
 impl Program {
+    /// The instructions, in the kernel's form, in parts of `most` bytes at most, after what else there is to know.
+    pub fn parts(&self, most: usize) -> impl Iterator<Item = Vec<u8>> {
+        let bytes = |one: &libc::sock_filter| {
+            let [code, code_high] = one.code.to_ne_bytes();
+            let [k0, k1, k2, k3] = one.k.to_ne_bytes();
+            [code, code_high, one.jt, one.jf, k0, k1, k2, k3]
+        };
+        let part = move |part: &[libc::sock_filter]| part.iter().flat_map(bytes).collect();
+        let head = [u8::from(self.notify), u8::from(self.allows_futex)].into_iter().chain(self.flags.to_ne_bytes());
+        std::iter::once(head.collect()).chain(self.code.chunks(most / INSTRUCTION).map(part))
+    }
+
+    /// Puts the parts together; `None` where they are none.
+    pub fn of_parts(parts: &[Vec<u8>]) -> Option<Self> {
+        let (head, parts) = parts.split_first()?;
+        let (&[notify, allows_futex], flags) = head.split_first_chunk()?;
+        let instruction = |bytes: &[u8]| {
+            let &[code, code_high, jt, jf, k0, k1, k2, k3] = bytes.first_chunk()?;
+            let (code, k) = (u16::from_ne_bytes([code, code_high]), u32::from_ne_bytes([k0, k1, k2, k3]));
+            Some(libc::sock_filter { code, jt, jf, k })
+        };
+        Some(Self {
+            code: parts.iter().flat_map(|part| part.chunks(INSTRUCTION)).map(instruction).collect::<Option<_>>()?,
+            flags: u64::from_ne_bytes(flags.try_into().ok()?),
+            notify: notify != 0,
+            allows_futex: allows_futex != 0,
+        })
+    }
+
     /// Loads the filter for this thread and all that it becomes. Gives the listener where a rule notifies one.
     ///
     /// # Errors

@@ -23,6 +23,18 @@ fn call(audit: u32, number: u32, args: [u64; 6]) -> Call {
 }
 
 #[test]
+fn a_program_goes_through_a_wire_in_parts() {
+    let program = compile(&plan::default_seccomp::filter()).unwrap();
+    let parts: Vec<Vec<u8>> = program.parts(100).collect();
+    assert!(parts.len() > 10 && parts.iter().all(|part| part.len() <= 100));
+    let again = Program::of_parts(&parts).unwrap();
+    let bytes = |program: &Program| program.parts(usize::MAX >> 1).collect::<Vec<_>>();
+    assert_eq!(bytes(&again), bytes(&program));
+    assert!(Program::of_parts(&[]).is_none() && Program::of_parts(&[vec![1, 2, 3]]).is_none());
+    assert!(Program::of_parts(&[parts[0].clone(), vec![0; 9]]).is_none());
+}
+
+#[test]
 fn unknown_architectures_and_new_calls() {
     let program = compile(&plan(serde_json::json!({
         "defaultAction": "SCMP_ACT_ERRNO",
