@@ -124,8 +124,24 @@ impl<'a> Launch<'a> {
         };
         drop(step);
         let mut launch = Self { plan, options, ending, child, wire, cgroup, console: None, made };
-        launch.equip()?;
+        if let Err(error) = launch.equip() {
+            return Err(launch.last_words(&error).unwrap_or(error));
+        }
         Ok(launch)
+    }
+
+    /// Why the new process has gone, where it is for that that something could not be sent to it.
+    fn last_words(&self, error: &Error) -> Option<Error> {
+        if !matches!(error.errno(), Some(Errno::PIPE | Errno::CONNRESET)) {
+            return None;
+        }
+        // Its end is closed, so that this ends.
+        while let Ok(Some(message)) = self.wire.receive() {
+            if let Message::Failed(reason) = message {
+                return Some(reason);
+            }
+        }
+        Some(self.died_early())
     }
 
     /// Gives the new process what only we can give, while it already works on its mounts.
