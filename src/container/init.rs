@@ -76,19 +76,24 @@ impl Equipment {
         wire.send(&Message::Proceed)
     }
 
-    /// Takes what was sent.
-    fn receive(wire: &Wire) -> Result<Self> {
+    /// Takes what was sent. Where a filter was wanted and has not come whole, that is an error, and never a start without one.
+    fn receive(plan: &Plan, wire: &Wire) -> Result<Self> {
         let mut prepared = Prepared::default();
         let mut parts = Vec::new();
         loop {
             match wire.receive()? {
                 Some(Message::Tree(number, tree)) => prepared.add(number, tree),
                 Some(Message::Filter(part)) => parts.push(part),
-                Some(Message::Proceed) => return Ok(Self { prepared, filter: seccomp::Program::of_parts(&parts) }),
+                Some(Message::Proceed) => break,
                 Some(other) => return Err(Error::new(format!("unexpected message {other:?} instead of a mount"))),
                 None => return Err(Error::new("the runtime outside is gone")),
             }
         }
+        let filter = seccomp::Program::of_parts(&parts);
+        if filter.is_none() && plan.seccomp.is_some() {
+            return Err(Error::new("linux.seccomp: the filter has not arrived"));
+        }
+        Ok(Self { prepared, filter })
     }
 }
 
@@ -168,7 +173,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let equipment = match &init.equipment {
         Some(made) => made,
         // Never dropped, as nothing of `init` is: its descriptors are closed by number before the exec.
-        None => Box::leak(Box::new(Equipment::receive(wire)?)),
+        None => Box::leak(Box::new(Equipment::receive(plan, wire)?)),
     };
     let step = trace::step("mounts");
     let root = rootfs::build(plan, &equipment.prepared, &View::of(cgroup.record())?, &proc)?;
