@@ -110,7 +110,7 @@ impl Wire {
         let packet = [IoSlice::new(std::slice::from_ref(&tag)), IoSlice::new(&text)];
         match rustix::net::sendmsg(&self.0, &packet, &mut ancillary, SendFlags::NOSIGNAL) {
             // Whoever is waved through but is gone already has said why: that is still to be heard.
-            Err(Errno::PIPE) if matches!(message, Message::Proceed) => Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET) if matches!(message, Message::Proceed) => Ok(()),
             other => other.map(drop).context(|| "send to the other side of the container"),
         }
     }
@@ -253,6 +253,19 @@ mod tests {
             assert_eq!(error.to_string(), "why");
             assert!(outside.receive().unwrap().is_none());
         }
+    }
+
+    #[test]
+    fn whoever_went_without_reading_all_has_said_why() {
+        let (inside, outside) = Wire::pair().unwrap();
+        outside.send(&Message::Filter(vec![1])).unwrap();
+        inside.send(&Message::Failed(Error::new("why"))).unwrap();
+        drop(inside);
+        outside.send(&Message::Proceed).unwrap();
+        assert_eq!(outside.send(&Message::Filter(vec![2])).unwrap_err().errno(), Some(Errno::PIPE));
+        let Some(Message::Failed(error)) = outside.receive().unwrap() else { panic!("not heard") };
+        assert_eq!(error.to_string(), "why");
+        assert!(outside.receive().unwrap().is_none());
     }
 
     #[test]
