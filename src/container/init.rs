@@ -44,7 +44,6 @@ pub struct Init<'a> {
 }
 
 /// What the parent makes for the child.
-#[derive(Default)]
 pub struct Equipment {
     /// Descriptors that only the host's rights could open.
     pub prepared: Prepared,

@@ -39,8 +39,8 @@ struct Prebound {
 }
 
 impl Prepared {
-    /// All of them, each with its number: 0 for the root; else the index of its mount, doubled and with one more, and two where its
-    /// ids are mapped.
+    /// All of them, each with its number: 0 for the root; else the index of its mount in the upper bits, then whether its ids
+    /// are mapped, then a one.
     pub fn into_trees(self) -> impl Iterator<Item = (u32, OwnedFd)> {
         let root = self.root.into_iter().map(|tree| (ROOT, tree));
         let binds =

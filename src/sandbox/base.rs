@@ -342,7 +342,8 @@ fn gone_meanwhile(root: &Root, inner: &Path, moved: impl Fn(Clock) -> bool) -> R
     }
 }
 
-fn changed(stat: &Stat) -> Clock {
+/// When a file changed last.
+pub(super) fn changed(stat: &Stat) -> Clock {
     (stat.st_ctime, stat.st_ctime_nsec as u32)
 }
 

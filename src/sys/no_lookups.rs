@@ -3,7 +3,8 @@
 //! zbus refers to libc's look-ups on paths that a client of systemd never takes. In a static glibc they bring the name
 //! service switch along, which loads modules by dlopen(3) from whatever root it finds itself in: the way by which files of a
 //! container came to run with the rights of a runtime (CVE-2019-14271). Defined here, the linker takes none of it, and
-//! the program is a tenth smaller. This is a part of the program `myrt` alone, not of the library.
+//! the program is a tenth smaller. This is a part of the programs `myrt` and `myrt-sandbox`, not of the
+//! library.
 #![allow(unsafe_code, reason = "symbols of C, with C's pointers")]
 
 use std::ffi::{c_char, c_int, c_void};

@@ -95,21 +95,21 @@ impl Box {
         self.put_next(name)
     }
 
-    fn put_next(&self, name: &str) -> Result<()> {
+    pub(super) fn put_next(&self, name: &str) -> Result<()> {
         let what = || format!("write {:?}", self.path.join(name));
         rustix::fs::renameat(&self.fd, next(name), &self.fd, name).context(what)
     }
 
     fn write_next(&self, name: &str, content: &impl Serialize) -> Result<OwnedFd> {
+        let failed = |error| Error::new(format!("write {:?}: {error}", self.path.join(name)));
+        self.write_next_text(name, &serde_json::to_vec(content).map_err(failed)?)
+    }
+
+    pub(super) fn write_next_text(&self, name: &str, text: &[u8]) -> Result<OwnedFd> {
         let what = || format!("write {:?}", self.path.join(name));
-        let content = serde_json::to_vec(content).map_err(|error| Error::new(format!("{}: {error}", what())))?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.fd, next(name), flags, Mode::from(0o600)).context(what)?;
-        let mut rest = content.as_slice();
-        while !rest.is_empty() {
-            let written = rustix::io::write(&file, rest).context(what)?;
-            rest = &rest[written..];
-        }
+        write(&file, text).context(what)?;
         Ok(file)
     }
 
@@ -136,8 +136,16 @@ impl AsFd for Box {
     }
 }
 
-pub(super) fn next(name: &str) -> String {
+fn next(name: &str) -> String {
     format!("{name}.next")
+}
+
+/// Writes all of it.
+pub(super) fn write(file: &OwnedFd, mut text: &[u8]) -> Result<(), Errno> {
+    while !text.is_empty() {
+        text = &text[rustix::io::write(file, text)?..];
+    }
+    Ok(())
 }
 
 pub(super) fn read_file<T: for<'a> Deserialize<'a>>(folder: &OwnedFd, name: &str, path: &Path) -> Result<Option<T>> {

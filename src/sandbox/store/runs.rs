@@ -3,14 +3,13 @@
 //! A start writes its own line and reads no other one. A line that was cut short, by a full disk or a power cut, is no run's:
 //! each begins with a newline of its own. When the file has grown long, the next run to begin keeps the last ones alone.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{Mode, OFlags};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::held::{Box, next, read_text};
+use super::held::{Box, read_text, write};
 use crate::error::{Context, Error, Result};
 use crate::sandbox::report::Report;
 
@@ -104,12 +103,8 @@ impl Box {
     /// Where that cannot be written.
     pub fn begin_run(&self, run: &Run) -> Result<()> {
         if self.add_line(run)? > MOST {
-            let what = || format!("shorten {:?}", self.path.join(FILE));
-            let text = Runs::read(&self.fd, &self.path)?.shortened()?;
-            let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let file = rustix::fs::openat(&self.fd, next(FILE), flags, Mode::from(0o600)).context(what)?;
-            write(file.as_fd(), &text).context(what)?;
-            rustix::fs::renameat(&self.fd, next(FILE), &self.fd, FILE).context(what)?;
+            self.write_next_text(FILE, &Runs::read(&self.fd, &self.path)?.shortened()?)?;
+            self.put_next(FILE)?;
         }
         Ok(())
     }
@@ -128,7 +123,7 @@ impl Box {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.fd, FILE, flags, Mode::from(0o600)).context(what)?;
         let size = rustix::fs::fstat(&file).context(what)?.st_size as u64;
-        write(file.as_fd(), &line(run)?).context(what)?;
+        write(&file, &line(run)?).context(what)?;
         Ok(size)
     }
 }
@@ -137,13 +132,6 @@ fn line(content: &impl Serialize) -> Result<Vec<u8>> {
     let mut line = vec![b'\n'];
     serde_json::to_writer(&mut line, content).map_err(|error| Error::new(format!("note a run: {error}")))?;
     Ok(line)
-}
-
-fn write(file: BorrowedFd<'_>, mut text: &[u8]) -> Result<(), Errno> {
-    while !text.is_empty() {
-        text = &text[rustix::io::write(file, text)?..];
-    }
-    Ok(())
 }
 
 #[cfg(test)]
