@@ -2,8 +2,8 @@
 //
 //   pairs [-n ROUNDS] [-w WARMUPS] [-i IDLE_MS] [-c CASE] [-o FILE] [-s] NAME COMMAND… [+ COMMAND…] [-- NAME COMMAND…]…
 //
-// Every contender is run once a round, in an order that turns by one each round, so that no one always follows the same
-// neighbour. `+` joins commands into one measured run (create + start + delete). `{n}` in an argument becomes the number
+// Every contender is run once a round, in an order that is shuffled anew each round (by a fixed seed): the kernel still takes
+// down what one has left behind while the next one runs, so that no one may always follow the same neighbour. `+` joins commands into one measured run (create + start + delete). `{n}` in an argument becomes the number
 // of the round, `{u}` a number that no other run has. Measured is the time from the spawn to the reaped exit, and the peak resident memory of the largest
 // process among the command and the children it waited for (the kernel counts in batches: ±256 KiB).
 //
@@ -115,6 +115,19 @@ static double measure(struct contender *c, int round, posix_spawn_file_actions_t
     return micros;
 }
 
+// Every order is as likely as another (Fisher and Yates); the same ones in every measurement (xorshift32).
+static void shuffle(int *turns, int count) {
+    static unsigned state = 2463534242u;
+    for (int i = count - 1; i > 0; i--) {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        int other = state % (i + 1), turn = turns[i];
+        turns[i] = turns[other];
+        turns[other] = turn;
+    }
+}
+
 static int order(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
     return (x > y) - (x < y);
@@ -167,9 +180,12 @@ int main(int argc, char **argv) {
     posix_spawn_file_actions_adddup2(&files, said, 2);
 
     const struct timespec pause = {idle / 1000, idle % 1000 * 1000000L};
+    int turns[CONTENDERS];
+    for (int i = 0; i < amount; i++) turns[i] = i;
     for (int round = -warmups; round < rounds; round++) {
+        shuffle(turns, amount);
         for (int i = 0; i < amount; i++) {
-            struct contender *c = &contenders[(i + round + warmups) % amount];
+            struct contender *c = &contenders[turns[i]];
             double micros;
             for (;;) {
                 if (idle) nanosleep(&pause, NULL);

@@ -152,6 +152,11 @@ impl Cgroup {
         Ok(())
     }
 
+    /// That of a container without a cgroup of its own.
+    pub fn none() -> Self {
+        Self::open(&Record::default())
+    }
+
     /// Opens the cgroups of a container that exists, to look at them or to change them. Costs nothing by itself.
     pub fn open(record: &Record) -> Self {
         Self { record: record.clone(), target: None, gates: Vec::new(), warnings: Vec::new() }

@@ -1,8 +1,8 @@
 //! The last stretch, the same for a container's first process and for `exec`: attributes, rights, user, and the door
 //! behind which the program begins.
 //!
-//! The order is a chain of rights: each step needs what a later one takes away. Behind the seccomp filter only one
-//! capset(2), where no_new_privs is not set, and the execve(2) remain.
+//! The order is a chain of rights: each step needs what a later one takes away. Behind the seccomp filter only the handing
+//! over of its listener, where it has one, one capset(2), where no_new_privs is not set, and the execve(2) remain.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
@@ -33,6 +33,8 @@ pub struct Dress<'a> {
     pub memory_policy: Option<&'a MemoryPolicy>,
     /// The compiled seccomp filter.
     pub filter: Option<&'a security::seccomp::Program>,
+    /// Whether the program may begin before its opener has taken the listener of its filter: what it calls meanwhile waits.
+    pub listener_may_follow: bool,
     /// The container's id, where it gets a session keyring of its own.
     pub keyring: Option<&'a str>,
     /// Whether limits and oom score were set with the host's rights already.
@@ -166,6 +168,11 @@ impl<'a> Door<'a> {
         hooks::run(hooks, "startContainer", state, around)
     }
 
+    /// Whether the listener goes by a message, which takes nobody's time; a filter may forbid that.
+    fn sends_listener(&self) -> bool {
+        self.dress.listener_may_follow && self.dress.filter.is_some_and(security::seccomp::Program::allows_sendmsg)
+    }
+
     /// Takes away what was borrowed for loading the filter.
     fn give_back(&self) -> Result<()> {
         if self.borrows_admin {
@@ -181,11 +188,17 @@ impl<'a> Door<'a> {
     pub fn pass(&self, opener: &Wire) -> Result<Infallible> {
         let step = trace::step("seccomp");
         if let Some(filter) = self.dress.filter {
-            let announcement =
-                filter.uses_notify().then(|| Announcement::prepare(opener, filter.allows_futex())).transpose()?;
+            let announces = filter.uses_notify() && !self.sends_listener();
+            let announcement = announces.then(|| Announcement::prepare(opener, filter.allows_futex())).transpose()?;
             let listener = filter.install()?;
-            if let (Some(announcement), Some(listener)) = (announcement, listener) {
-                announcement.hand_over(listener.as_raw_fd())?;
+            if let Some(listener) = listener {
+                if let Some(announcement) = &announcement {
+                    announcement.hand_over(listener.as_raw_fd())?;
+                }
+                let listener = Message::Listener(listener);
+                if announcement.is_none() {
+                    opener.send(&listener)?;
+                }
                 // Closed by the exec: a close(2) of its own may be forbidden by now.
                 std::mem::forget(listener);
             }

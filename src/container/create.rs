@@ -2,10 +2,12 @@
 
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use rustix::fs::{CWD, Mode, OFlags};
 
 use super::companion::Companion;
+use super::first::FirstProcess;
 use super::hooks::Surroundings;
 use super::launch::{Ending, Launch};
 use super::terminal::{self, Relay};
@@ -54,6 +56,9 @@ pub struct RunOptions<'a> {
     pub no_subreaper: bool,
     /// The caller's own part in it.
     pub companion: Option<&'a dyn Companion>,
+    /// The first process, for a plan whose program is another: made ahead, or else when it is needed. One that the caller
+    /// keeps is dying when the run is over, and gone when the caller drops it.
+    pub first: Option<Rc<FirstProcess>>,
     /// What is let go of once the program runs, since that takes its time and nobody needs it any more.
     pub spent: Vec<OwnedFd>,
 }
@@ -66,7 +71,7 @@ pub fn create(store: &Store, id: &ContainerId, options: &CreateOptions) -> Resul
     let _binary = entry::ensure_protected()?;
     let (plan, config) = read_plan(store, id, options)?;
     check_terminal(&plan, options, true)?;
-    let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Gate)?;
+    let mut launch = Launch::begin(store, id, &plan, &config, options, Ending::Gate, None)?;
     launch.converse(None)?;
     publish(&launch, options)?;
     launch.leave_at_gate()
@@ -82,7 +87,7 @@ pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, mut run: Ru
     run_plan(store, id, &plan, &config, options, run)
 }
 
-/// Likewise, with a plan that is made already; `config` is what is kept beside the state. The caller has protected the
+/// Likewise, with a plan that is made already; `config` is what is kept beside the state, unless it is empty. The caller has protected the
 /// binary, by [`entry::ensure_protected`], before it did anything else: that may begin the program anew.
 ///
 /// # Errors
@@ -100,7 +105,7 @@ pub fn run_plan(
         // Without a pid namespace the program's orphans would become the caller's.
         rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context(|| "become a subreaper")?;
     }
-    let mut launch = Launch::begin(store, id, plan, config, options, Ending::Exec)?;
+    let mut launch = Launch::begin(store, id, plan, config, options, Ending::Exec, run.first)?;
     if let Some(companion) = run.companion {
         companion.begin()?;
     }
@@ -121,7 +126,7 @@ pub fn run_plan(
         return Ok(0);
     }
     let relay = launch.take_console().map(Relay::new).transpose()?;
-    let code = wait::until_exit(launch.child(), relay, notify, run.companion)?;
+    let code = wait::until_exit(launch.child(), plan.own_first_process, relay, notify, run.companion)?;
     if let Some(companion) = run.companion {
         companion.ended(launch.cgroup());
     }

@@ -145,14 +145,14 @@ fn run(store: &Store, id: &ContainerId, options: &ExecOptions) -> Result<u8> {
     let step = trace::step("wait for the exec");
     wire.send(&Message::Proceed)?;
     let seccomp = exec.seccomp.as_ref();
-    let taker = handover::Taker { seccomp, state: &container.state, companion: None, behind_reaper: false };
+    let taker = handover::Taker { seccomp, state: &container.state, companion: None };
     handover::hear_exec(&wire, &started.child.pidfd, &taker)?;
     drop(step);
     started.kept = true;
     if options.detach {
         return Ok(0);
     }
-    wait::until_exit(&started.child, console.map(Relay::new).transpose()?, None, None)
+    wait::until_exit(&started.child, false, console.map(Relay::new).transpose()?, None, None)
 }
 
 /// A process that is killed unless its exec has succeeded.
@@ -356,6 +356,7 @@ impl Exec<'_> {
             personality: self.personality,
             memory_policy: self.memory_policy.as_ref(),
             filter: self.filter.as_ref(),
+            listener_may_follow: false,
             keyring: None,
             limits_are_set: own_user_namespace,
             make_cwd: false,

@@ -4,6 +4,9 @@
 //! every other call. So it cannot send the descriptor: it writes its number into memory that both sides see and waits
 //! there; the opener takes the descriptor out of it with pidfd_getfd(2) and says so in the same memory. Where the filter
 //! leaves futex(2) alone, both sides sleep meanwhile; otherwise the process spins, without a system call.
+//!
+//! A sandbox's program may begin before that: what it calls in the meantime waits for its answer. Where the filter allows
+//! sendmsg(2), its listener just goes over the wire.
 
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -42,8 +45,6 @@ pub struct Taker<'a> {
     pub state: &'a State,
     /// Who takes it where the profile names nobody.
     pub companion: Option<&'a dyn Companion>,
-    /// Whether the program is a child of the container's first process.
-    pub behind_reaper: bool,
 }
 
 /// Outside: waits until the exec closes the wire.
@@ -51,21 +52,13 @@ pub struct Taker<'a> {
 /// # Errors
 /// The reason why the program does not run.
 pub fn hear_exec(wire: &Wire, pidfd: &OwnedFd, taker: &Taker<'_>) -> Result<()> {
-    let mut program = None;
-    let mut memory = None;
     loop {
         match wire.receive()? {
             None => return Ok(()),
-            Some(Message::Program(pidfd)) => program = Some(pidfd),
-            Some(Message::Notify(file)) => memory = Some(file),
+            Some(Message::Notify(file)) => fetch_listener(&file, pidfd, taker)?,
+            Some(Message::Listener(listener)) => give(listener, taker)?,
             Some(Message::Failed(error)) => return Err(error),
             Some(other) => return Err(Error::new(format!("unexpected message from the container: {other:?}"))),
-        }
-        // Of a reaper and its child either may speak first.
-        let process = if taker.behind_reaper { program.as_ref() } else { Some(pidfd) };
-        if let (Some(process), Some(file)) = (process, &memory) {
-            fetch_listener(file, process, taker)?;
-            memory = None;
         }
     }
 }
@@ -89,7 +82,15 @@ fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, taker: &Taker<'_>) -> Resul
     }
     let number = number.load(Ordering::Acquire) - 1;
     let listener = rustix::process::pidfd_getfd(pidfd, number as i32, rustix::process::PidfdGetfdFlags::empty());
-    let listener = listener.context(|| "fetch the seccomp listener (pidfd_getfd)")?;
+    give(listener.context(|| "fetch the seccomp listener (pidfd_getfd)")?, taker)?;
+    fetched.store(1, Ordering::Release);
+    // Nobody sleeps there where the filter forbids it.
+    let _ = futex::wake(fetched, futex::Flags::empty(), 1);
+    Ok(())
+}
+
+/// Outside: to whom it is for.
+fn give(listener: OwnedFd, taker: &Taker<'_>) -> Result<()> {
     let agent = taker.seccomp.and_then(|seccomp| Some((seccomp.listener_path.as_ref()?, seccomp)));
     if let Some((path, seccomp)) = agent {
         let report = serde_json::to_value(taker.state.report(Status::Running)).unwrap_or_default();
@@ -97,9 +98,6 @@ fn fetch_listener(memory: &OwnedFd, pidfd: &OwnedFd, taker: &Taker<'_>) -> Resul
     } else if let Some(companion) = taker.companion {
         companion.listen(listener);
     }
-    fetched.store(1, Ordering::Release);
-    // Nobody sleeps there where the filter forbids it.
-    let _ = futex::wake(fetched, futex::Flags::empty(), 1);
     Ok(())
 }
 

@@ -9,15 +9,16 @@ use std::path::Path;
 
 use super::become_program::{self, Door, Dress};
 use super::create::CreateOptions;
+use super::first::FirstProcess;
 use super::hooks::Surroundings;
 use super::launch::Ending;
 use super::state::{Report, State, Status};
 use super::wire::{self, Message, Wire};
-use super::{gate, hooks, reaper, terminal};
+use super::{gate, hooks, terminal};
 use crate::cgroup::{Cgroup, View};
 use crate::error::{Context, Error, Result};
 use crate::namespaces::{self, Joins};
-use crate::plan::{NamespaceKind, Plan, Process, Seccomp};
+use crate::plan::{NamespaceKind, Plan, Process};
 use crate::rootfs::Prepared;
 use crate::security::{oom, rlimits, schedule, seccomp};
 use crate::sys::beneath::Beneath;
@@ -35,64 +36,53 @@ pub struct Init<'a> {
     pub state: &'a State,
     /// Where it waits before the exec.
     pub gate: Gate,
-    /// What was made for it before the clone; absent where that takes so long that it is made and sent meanwhile.
-    pub equipment: Option<Equipment>,
+    /// Descriptors that only the host's rights could open.
+    pub prepared: Prepared,
+    /// The compiled seccomp filter; a sandbox's is sent later.
+    pub filter: Option<seccomp::Program>,
     /// Open namespaces to join.
     pub joins: Joins,
+    /// A first process that is not the program, whose namespaces are to be joined.
+    pub first: Option<&'a FirstProcess>,
+    /// Whether it forks once more, and with which CLONE_NEW* bits.
+    pub second_fork: Option<u64>,
     /// To the runtime.
     pub wire: Wire,
 }
 
-/// What the parent makes for the child.
-pub struct Equipment {
-    /// Descriptors that only the host's rights could open.
-    pub prepared: Prepared,
-    /// The compiled seccomp filter.
-    pub filter: Option<seccomp::Program>,
+/// Outside: compiles the filter and hands it over, which has time until the mounts are in their places.
+///
+/// # Errors
+/// Where the profile cannot be compiled, or the other side is gone.
+pub fn send_filter(plan: &Plan, wire: &Wire) -> Result<()> {
+    let Some(profile) = &plan.seccomp else { return Ok(()) };
+    for part in seccomp::compile(profile)?.parts(wire::LONGEST / 2) {
+        wire.send(&Message::Filter(part))?;
+    }
+    wire.send(&Message::Proceed)
 }
 
-impl Equipment {
-    /// Makes it.
-    ///
-    /// # Errors
-    /// Where something of it cannot be had.
-    pub fn of(plan: &Plan) -> Result<Self> {
-        let filter = plan.seccomp.as_ref().map(seccomp::compile).transpose()?;
-        Ok(Self { prepared: rootfs::prepare(plan)?, filter })
+/// Inside: takes what [`send_filter`] sends. Where it has not come whole, that is an error, and never a start without one.
+fn receive_filter(plan: &Plan, wire: &Wire) -> Result<Option<seccomp::Program>> {
+    if plan.seccomp.is_none() {
+        return Ok(None);
     }
-
-    /// Hands it over.
-    ///
-    /// # Errors
-    /// Where the other side is gone.
-    pub fn send(self, wire: &Wire) -> Result<()> {
-        for (number, tree) in self.prepared.into_trees() {
-            wire.send(&Message::Tree(number, tree))?;
+    let mut parts = Vec::new();
+    loop {
+        match wire.receive()? {
+            Some(Message::Filter(part)) => parts.push(part),
+            Some(Message::Proceed) => break,
+            other => return Err(unexpected(other, "a part of the filter")),
         }
-        for part in self.filter.iter().flat_map(|filter| filter.parts(wire::LONGEST / 2)) {
-            wire.send(&Message::Filter(part))?;
-        }
-        wire.send(&Message::Proceed)
     }
+    let filter = seccomp::Program::of_parts(&parts);
+    filter.map(Some).ok_or_else(|| Error::new("linux.seccomp: the filter has not arrived"))
+}
 
-    /// Takes what was sent. Where a filter was wanted and has not come whole, that is an error, and never a start without one.
-    fn receive(plan: &Plan, wire: &Wire) -> Result<Self> {
-        let mut prepared = Prepared::default();
-        let mut parts = Vec::new();
-        loop {
-            match wire.receive()? {
-                Some(Message::Tree(number, tree)) => prepared.add(number, tree),
-                Some(Message::Filter(part)) => parts.push(part),
-                Some(Message::Proceed) => break,
-                Some(other) => return Err(Error::new(format!("unexpected message {other:?} instead of a mount"))),
-                None => return Err(Error::new("the runtime outside is gone")),
-            }
-        }
-        let filter = seccomp::Program::of_parts(&parts);
-        if filter.is_none() && plan.seccomp.is_some() {
-            return Err(Error::new("linux.seccomp: the filter has not arrived"));
-        }
-        Ok(Self { prepared, filter })
+fn unexpected(message: Option<Message>, wanted: &str) -> Error {
+    match message {
+        Some(other) => Error::new(format!("unexpected message {other:?} instead of {wanted}")),
+        None => Error::new("the runtime outside is gone"),
     }
 }
 
@@ -118,9 +108,9 @@ pub struct Expected {
 
 impl Expected {
     /// What this plan makes the child say.
-    pub fn of(plan: &Plan, ending: Ending) -> Self {
+    pub fn of(plan: &Plan, ending: Ending, second_fork: bool) -> Self {
         Self {
-            second: namespaces::second_fork(&plan.namespaces).is_some(),
+            second: second_fork,
             root_ready: parent_acts_on_root(plan),
             console: plan.process.terminal,
             gate: ending == Ending::Gate,
@@ -135,7 +125,9 @@ impl Expected {
 
 /// Whether the child may do nothing before the parent has given it ids, or systemd has given it a cgroup.
 pub fn waits_for_parent(plan: &Plan, cgroup: &Cgroup) -> bool {
-    namespaces::clone_flags(&plan.namespaces) & NamespaceKind::User.flag() != 0 || cgroup.needs_adoption()
+    let user = namespaces::clone_flags(&plan.namespaces) & NamespaceKind::User.flag() != 0;
+    // Both are a first process's affair, where there is one.
+    !plan.own_first_process && (user || cgroup.needs_adoption())
 }
 
 /// Whether the parent has something to do between mounts and pivot.
@@ -151,8 +143,6 @@ pub fn main(init: Init<'_>, cgroup: &Cgroup) -> ! {
 
 fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let Init { plan, options, wire, .. } = init;
-    // Meanwhile the parent writes the id maps, and makes the equipment.
-    namespaces::unshare_late(plan)?;
     if waits_for_parent(plan, cgroup) {
         wire.wait_for_proceed()?;
     }
@@ -164,19 +154,16 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
 
     // A session of its own, so that the caller's terminal and job control are out of reach.
     rustix::process::setsid().context(|| "start a new session (setsid)")?;
-    if plan.namespaces.creates(NamespaceKind::Network) {
+    if init.first.is_none() && plan.namespaces.creates(NamespaceKind::Network) {
         let _step = trace::step("loopback");
         net::loopback_up()?;
     }
 
-    let equipment = match &init.equipment {
-        Some(made) => made,
-        // Never dropped, as nothing of `init` is: its descriptors are closed by number before the exec.
-        None => Box::leak(Box::new(Equipment::receive(plan, wire)?)),
-    };
     let step = trace::step("mounts");
-    let root = rootfs::build(plan, &equipment.prepared, &View::of(cgroup.record())?, &proc)?;
+    let root = rootfs::build(plan, &init.prepared, &View::of(cgroup.record())?, &proc)?;
     drop(step);
+    let sent = init.first.map_or(Ok(None), |_| receive_filter(plan, wire))?;
+    let filter = sent.as_ref().or(init.filter.as_ref());
     if parent_acts_on_root(plan) {
         wire.send(&Message::RootReady)?;
         wire.wait_for_proceed()?;
@@ -189,6 +176,7 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let inside = root.pivot(options.no_pivot, &proc)?;
     inside.check_namespace(&proc)?;
     drop(step);
+    init.first.map_or(Ok(()), FirstProcess::release)?;
 
     let step = trace::step("finish root");
     namespaces::set_names(plan)?;
@@ -198,9 +186,8 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
         let terminal = terminal::open(&root, &plan.process)?;
         inside.console(&terminal.slave)?;
         wire.send(&Message::Console(terminal.master))?;
-        match plan.reaper {
-            // It belongs to the program's session, which is still to come.
-            true => terminal::attach_streams(&terminal.slave)?,
+        match init.first.is_some() {
+            true => terminal::attach_beside_stderr(&terminal.slave)?,
             false => terminal::attach(&terminal.slave)?,
         }
     }
@@ -213,11 +200,13 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     if let Gate::Socket(listener) = &init.gate {
         keep.push(listener.as_raw_fd());
     }
+    keep.extend(init.first.map(|first| first.as_fd().as_raw_fd()));
     let dress = Dress {
         process: &plan.process,
         personality: plan.personality,
         memory_policy: plan.memory_policy.as_ref(),
-        filter: equipment.filter.as_ref(),
+        filter,
+        listener_may_follow: init.first.is_some(),
         keyring: (!options.no_new_keyring).then_some(init.state.id.as_str()),
         limits_are_set: plan.namespaces.separate(NamespaceKind::User),
         make_cwd: true,
@@ -232,9 +221,14 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
     let opener = wait_at_gate(init)?;
     let opener = opener.as_ref().unwrap_or(wire);
     become_program::or_report(opener, || {
-        if plan.reaper {
-            let notifies = plan.seccomp.as_ref().is_some_and(Seccomp::uses_notify);
-            reaper::stand_by(plan.process.terminal, notifies.then_some(opener))?;
+        if let Some(first) = init.first {
+            first.wait_until_bare()?;
+            if filter.is_some_and(|filter| filter.uses_notify() && !filter.allows_sendmsg()) {
+                // An opener without rights over the machine takes a descriptor out of this process only if it is visible.
+                // Nobody else lives here yet who could look into it.
+                rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::Dumpable)
+                    .context(|| "become visible to the runtime (PR_SET_DUMPABLE)")?;
+            }
         }
         door.run_hooks(&plan.hooks.start_container, &hook_json(report.as_ref(), Status::Created))?;
         door.pass(opener)
@@ -245,22 +239,28 @@ fn story(init: &Init<'_>, cgroup: &Cgroup) -> Result<Infallible> {
 fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<()> {
     let _step = trace::step("namespaces");
     let namespaces = &init.plan.namespaces;
-    let joins_user = namespaces.separate(NamespaceKind::User) && !namespaces.creates(NamespaceKind::User);
+    let joins_user =
+        namespaces.separate(NamespaceKind::User) && (init.first.is_some() || !namespaces.creates(NamespaceKind::User));
     if joins_user {
         // Rights of the caller's user namespace.
         rlimits::apply(&init.plan.process.rlimits, None)?;
         oom::apply(init.plan.process.oom_score_adj, None, proc)?;
     }
-    if joins_user && namespaces.time_offsets.is_empty() {
+    // In that of a sandbox lives nobody yet but its first process, and who makes its network has to see this one.
+    let is_to_hide = joins_user && init.first.is_none();
+    if is_to_hide && namespaces.time_offsets.is_empty() {
         become_program::hide()?;
     }
     init.joins.enter(namespaces, proc)?;
-    cgroup.enter()?;
-    if !init.plan.reaper {
-        // A sandbox's program runs where its caller may.
-        schedule::unbind();
+    match init.first {
+        Some(first) => first.join()?,
+        None => {
+            cgroup.enter()?;
+            // A sandbox's program runs where its caller may.
+            schedule::unbind();
+        }
     }
-    if let Some(flags) = namespaces::second_fork(namespaces) {
+    if let Some(flags) = init.second_fork {
         namespaces::unshare_time(namespaces, proc)?;
         let forked = clone::fork(flags | libc::CLONE_PARENT as u64, None);
         match forked.map_err(|errno| namespaces::explain_clone(flags, errno))? {
@@ -273,9 +273,12 @@ fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<(
             Forked::Child => {}
         }
     }
-    if joins_user {
+    if is_to_hide {
         // Time offsets are written by a process that can be seen, though by nobody of a joined pid namespace.
         become_program::hide()?;
+    }
+    if init.first.is_some() {
+        cgroup.enter()?;
     }
     namespaces::unshare_cgroup(namespaces)?;
     if namespaces.separate(NamespaceKind::User) {

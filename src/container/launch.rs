@@ -1,14 +1,16 @@
 //! The parent's story: reserves, clones, answers, and lets go or takes down.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 
 use super::companion::Companion;
 use super::create::CreateOptions;
+use super::first::FirstProcess;
 use super::hooks::Surroundings;
-use super::init::{self, Equipment, Expected, Gate, Init};
+use super::init::{self, Expected, Gate, Init};
 use super::state::{self, State, Status};
 use super::store::{Folder, Store};
 use super::wire::{Message, Wire};
@@ -16,10 +18,11 @@ use super::{gate, handover, hooks, notify_socket, remains, terminal, wait};
 use crate::cgroup::{self, Cgroup};
 use crate::error::{Error, Result};
 use crate::plan::{ContainerId, Mount, MountKind, NamespaceKind, Plan};
+use crate::security::seccomp;
 use crate::sys::clone::{self, Child, Forked};
 use crate::sys::procfs::ProcFs;
 use crate::sys::signal;
-use crate::{log, namespaces, net, security, trace};
+use crate::{log, namespaces, net, rootfs, security, trace};
 
 /// Where the launch ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,6 +42,9 @@ pub struct Launch<'a> {
     wire: Wire,
     cgroup: Cgroup,
     console: Option<OwnedFd>,
+    /// The first process, where that is not the program.
+    first: Option<Rc<FirstProcess>>,
+    second_fork: Option<u64>,
     // Last: the process is killed before what it stands on is removed.
     made: Made,
 }
@@ -54,7 +60,8 @@ struct Made {
 }
 
 impl<'a> Launch<'a> {
-    /// Reserves the id, writes the state, makes the cgroup, clones. The new process is at work when this comes back.
+    /// Reserves the id, writes the state, makes the cgroup, clones. The new process is at work when this comes back. `first`
+    /// is the first process, where that is not to be the program and is there already.
     ///
     /// # Errors
     /// Whatever stands in the way.
@@ -65,6 +72,7 @@ impl<'a> Launch<'a> {
         config: &[u8],
         options: &'a CreateOptions,
         ending: Ending,
+        first: Option<Rc<FirstProcess>>,
     ) -> Result<Self> {
         let step = trace::step("reserve");
         let record = cgroup::Record::plan(&cgroup::Request {
@@ -74,14 +82,15 @@ impl<'a> Launch<'a> {
             annotations: &plan.annotations,
             rootless: options.rootless,
         })?;
-        let state = State::new(id.as_str(), plan, record)?;
+        let mut state = State::new(id.as_str(), plan, record)?;
+        state.init = first.as_ref().and_then(|first| state::Process::of(first.pid()));
         let folder = store.reserve(id)?;
         // Before a state names that unit, and before there is anything to take down.
         if let Err(taken) = state.cgroup.check_free() {
             folder.remove()?;
             return Err(taken);
         }
-        let made = Made { folder, state, hooks_ran: false, kept: false };
+        let mut made = Made { folder, state, hooks_ran: false, kept: false };
         // First the state: whatever is killed from here on can be listed and deleted.
         made.folder.write_first(&made.state, config)?;
         notify_socket::make_folder(&made.folder)?;
@@ -97,9 +106,13 @@ impl<'a> Launch<'a> {
         }
         drop(step);
 
+        let first = match first {
+            None if plan.own_first_process => Some(Rc::new(first_process(plan, &mut cgroup, &mut made)?)),
+            given => given,
+        };
         let step = trace::step("prepare");
         let (inside, wire) = Wire::pair()?;
-        let init = Init {
+        let mut init = Init {
             plan,
             options,
             state: &made.state,
@@ -107,14 +120,25 @@ impl<'a> Launch<'a> {
                 Ending::Gate => Gate::Socket(gate::build(&made.folder)?),
                 Ending::Exec => Gate::Wire,
             },
-            equipment: (!plan.is_prepared_late()).then(|| Equipment::of(plan)).transpose()?,
+            prepared: rootfs::prepare(plan)?,
+            filter: plan.seccomp.as_ref().filter(|_| first.is_none()).map(seccomp::compile).transpose()?,
             joins: namespaces::open(&plan.namespaces, &plan.sysctl)?,
+            first: first.as_deref(),
+            second_fork: namespaces::second_fork(&plan.namespaces),
             wire: inside,
         };
         drop(step);
 
         let step = trace::step("clone");
-        let child = match fork(plan, &mut cgroup)? {
+        let forked = match &first {
+            Some(first) => {
+                let (forked, once_more) = first.fork(&mut cgroup)?;
+                init.second_fork = once_more.then_some(0);
+                forked
+            }
+            None => fork(namespaces::clone_flags(&plan.namespaces), &mut cgroup)?,
+        };
+        let child = match forked {
             Forked::Parent(child) => child,
             Forked::Child => {
                 // The other end must have one owner only, or its end would never be noticed.
@@ -123,7 +147,9 @@ impl<'a> Launch<'a> {
             }
         };
         drop(step);
-        let mut launch = Self { plan, options, ending, child, wire, cgroup, console: None, made };
+        let second_fork = init.second_fork;
+        drop(init);
+        let mut launch = Self { plan, options, ending, child, wire, cgroup, console: None, first, second_fork, made };
         if let Err(error) = launch.equip() {
             return Err(launch.last_words(&error).unwrap_or(error));
         }
@@ -147,6 +173,10 @@ impl<'a> Launch<'a> {
     /// Gives the new process what only we can give, while it already works on its mounts.
     fn equip(&mut self) -> Result<()> {
         let _step = trace::step("equip");
+        if self.first.is_some() {
+            // It has its ids, and all that it waits for is the filter.
+            return init::send_filter(self.plan, &self.wire);
+        }
         let pid = self.child.pid;
         if namespaces::clone_flags(&self.plan.namespaces) & NamespaceKind::User.flag() != 0 {
             self.settle_user_namespace()?;
@@ -162,12 +192,7 @@ impl<'a> Launch<'a> {
         if let (Some(rdt), Some(group)) = (&self.plan.intel_rdt, &self.made.state.rdt) {
             group.apply(rdt, pid.as_raw_nonzero().get())?;
         }
-        self.note_process()?;
-        if self.plan.is_prepared_late() {
-            let _step = trace::step("make mounts");
-            Equipment::of(self.plan)?.send(&self.wire)?;
-        }
-        Ok(())
+        self.note_process()
     }
 
     /// Ids, and what is a right of the host's user namespace: limits, and a low oom score.
@@ -192,10 +217,9 @@ impl<'a> Launch<'a> {
         }
     }
 
-    /// Remembers which process it is. One that is gone already is reported by its end, not here.
+    /// Remembers which process is the first. One that is gone already is reported by its end, not here.
     fn note_process(&mut self) -> Result<()> {
-        self.made.state.init = state::Process::of(self.child.pid);
-        self.made.folder.save(&self.made.state)
+        self.made.note_process(self.child.pid)
     }
 
     /// Answers the new process until there is nothing more to answer before its gate.
@@ -204,7 +228,7 @@ impl<'a> Launch<'a> {
     /// Its own, that of a hook, or the companion's.
     pub fn converse(&mut self, companion: Option<&dyn Companion>) -> Result<()> {
         let _step = trace::step("converse");
-        let mut expected = Expected::of(self.plan, self.ending);
+        let mut expected = Expected::of(self.plan, self.ending, self.second_fork.is_some());
         while expected.anything() {
             match self.wire.receive()? {
                 Some(Message::Second(number, pidfd)) => {
@@ -236,11 +260,11 @@ impl<'a> Launch<'a> {
         let pid = Pid::from_raw(number).ok_or_else(|| Error::new("the container has no process"))?;
         let first = std::mem::replace(&mut self.child, Child { pid, pidfd });
         wait::reap(&first)?;
-        if namespaces::second_fork(&self.plan.namespaces).is_some_and(|flags| flags & NamespaceKind::User.flag() != 0) {
+        if self.second_fork.is_some_and(|flags| flags & NamespaceKind::User.flag() != 0) {
             self.settle_user_namespace()?;
             self.wire.send(&Message::Proceed)?;
         }
-        self.note_process()
+        if self.first.is_some() { Ok(()) } else { self.note_process() }
     }
 
     /// The mounts are there, the old root still is: devices move in, and the hooks of the runtime's namespace run.
@@ -268,12 +292,11 @@ impl<'a> Launch<'a> {
             signal::block_all();
         }
         self.wire.send(&Message::Proceed)?;
-        let taker = handover::Taker {
-            seccomp: self.plan.seccomp.as_ref(),
-            state: &self.made.state,
-            companion,
-            behind_reaper: self.plan.reaper,
-        };
+        if let Some(first) = self.first.as_ref().filter(|_| !self.cgroup.needs_adoption()) {
+            // But what a scope of systemd's has counted is read before its last process goes.
+            first.end_with(&self.child);
+        }
+        let taker = handover::Taker { seccomp: self.plan.seccomp.as_ref(), state: &self.made.state, companion };
         handover::hear_exec(&self.wire, &self.child.pidfd, &taker)
     }
 
@@ -299,6 +322,14 @@ impl<'a> Launch<'a> {
     pub fn end(mut self, keep: bool) -> Result<()> {
         let _step = trace::step("take down");
         self.made.kept = true;
+        // With it goes whatever the program has left in the pid namespace.
+        if let Some(first) = self.first.take() {
+            first.kill();
+            if !keep && self.made.state.cgroup.trees().is_empty() {
+                // Nothing but files is left to remove, for which nobody has to be gone; and nobody can stop that any more.
+                return remains::remove(&self.made.folder, &self.made.state);
+            }
+        }
         if !self.made.state.own_pid_namespace {
             self.cgroup.kill(Signal::KILL)?;
         }
@@ -346,9 +377,25 @@ impl<'a> Launch<'a> {
     }
 }
 
-/// Forks into the new namespaces and, where the kernel and the hierarchy take it, straight into the cgroup.
-fn fork(plan: &Plan, cgroup: &mut Cgroup) -> Result<Forked> {
-    let flags = namespaces::clone_flags(&plan.namespaces) & !namespaces::late_flags(plan);
+/// Begins a first process that is not the program, in the cgroup, which is then ready for the program too.
+fn first_process(plan: &Plan, cgroup: &mut Cgroup, made: &mut Made) -> Result<FirstProcess> {
+    let first = FirstProcess::begin_in(&plan.namespaces, cgroup)?;
+    if cgroup.needs_adoption() {
+        let adopted = cgroup.adopt(first.pid().as_raw_nonzero().get(), &plan.resources);
+        // Also of one that failed: what is taken down then must be ours.
+        made.state.cgroup.clone_from(cgroup.record());
+        adopted?;
+        *cgroup = Cgroup::join(cgroup.record())?;
+    }
+    made.note_process(first.pid())?;
+    Ok(first)
+}
+
+/// Forks into new namespaces (CLONE_NEW* bits) and, where the kernel and the hierarchy take it, straight into the cgroup.
+///
+/// # Errors
+/// What the refusal means to a person.
+pub(super) fn fork(flags: u64, cgroup: &mut Cgroup) -> Result<Forked> {
     let target = cgroup.clone_target();
     let born_inside = target.is_some();
     let forked = match clone::fork(flags, target) {
@@ -372,6 +419,11 @@ impl Drop for Launch<'_> {
 }
 
 impl Made {
+    fn note_process(&mut self, pid: Pid) -> Result<()> {
+        self.state.init = state::Process::of(pid);
+        self.folder.save(&self.state)
+    }
+
     /// Gives up before there is a cgroup: what stands under its name is another's, with processes that are not ours to kill.
     fn forget(mut self, reason: Error) -> Error {
         self.kept = true;

@@ -40,7 +40,7 @@ pub fn start(store: &Store, id: &ContainerId) -> Result<()> {
     let notify = notify_socket::Relay::listen(&container.folder, container.state.init.map_or(0, |init| init.pid))?;
     wire.send(&Message::Proceed)?;
     let seccomp = seccomp.as_ref();
-    let taker = handover::Taker { seccomp, state: &container.state, companion: None, behind_reaper: false };
+    let taker = handover::Taker { seccomp, state: &container.state, companion: None };
     handover::hear_exec(&wire, &pidfd, &taker)?;
     gate::close(&container.folder);
     let running = container.state.hook_json(Status::Running);

@@ -145,7 +145,9 @@ impl Folder {
     /// # Errors
     /// Where it cannot be written in full.
     pub fn write_first(&self, state: &State, config: &[u8]) -> Result<()> {
-        self.write(CONFIG, config)?;
+        if !config.is_empty() {
+            self.write(CONFIG, config)?;
+        }
         self.write(STATE, &state.to_json())
     }
 

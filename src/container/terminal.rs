@@ -61,11 +61,12 @@ pub fn attach(slave: &OwnedFd) -> Result<()> {
     rustix::stdio::dup2_stderr(slave).context(|| "dup2 stderr")
 }
 
-/// Inside: makes the slave the standard streams, but for a standard error that the caller has sent elsewhere.
+/// Inside: likewise, but for a standard error that the caller has sent elsewhere.
 ///
 /// # Errors
 /// Where a call fails.
-pub fn attach_streams(slave: &OwnedFd) -> Result<()> {
+pub fn attach_beside_stderr(slave: &OwnedFd) -> Result<()> {
+    control(slave)?;
     streams(slave)?;
     match rustix::termios::isatty(rustix::stdio::stderr()) {
         true => rustix::stdio::dup2_stderr(slave).context(|| "dup2 stderr"),
@@ -73,11 +74,7 @@ pub fn attach_streams(slave: &OwnedFd) -> Result<()> {
     }
 }
 
-/// Inside: makes a terminal the controlling one. The caller is a session leader.
-///
-/// # Errors
-/// Where a call fails.
-pub fn control(slave: impl AsFd) -> Result<()> {
+fn control(slave: &OwnedFd) -> Result<()> {
     rustix::process::ioctl_tiocsctty(slave).context(|| "make the terminal the controlling one")
 }
 

@@ -11,15 +11,20 @@ use crate::error::{Context, Result};
 use crate::sys::clone::Child;
 use crate::sys::signal;
 
+/// What a terminal sends.
+const OF_A_TERMINAL: [Signal; 3] = [Signal::INT, Signal::QUIT, Signal::HUP];
+
 /// Waits until the process has ended, and gives its exit code: its own, or 128+n after signal n.
 ///
 /// All signals are blocked by now and come through a descriptor: whatever this process is sent, the container's process
-/// is sent as well, but for SIGCHLD and SIGWINCH, which are about us.
+/// is sent as well, but for SIGCHLD and SIGWINCH, which are about us. `for_group`: what a terminal sends to all processes in
+/// its foreground goes to those of the process's group.
 ///
 /// # Errors
 /// Where polling fails.
 pub fn until_exit(
     child: &Child,
+    for_group: bool,
     mut relay: Option<Relay>,
     mut notify: Option<notify_socket::Relay>,
     companion: Option<&dyn Companion>,
@@ -55,7 +60,10 @@ pub fn until_exit(
                         relay.resize();
                     }
                 }
-                // A process that is gone in this very moment needs no signal.
+                // A process that is gone in this very moment needs no signal. Its number is its own until it is reaped.
+                other if for_group && OF_A_TERMINAL.contains(&other) => {
+                    let _ = rustix::process::kill_process_group(child.pid, other);
+                }
                 other => drop(rustix::process::pidfd_send_signal(&child.pidfd, other)),
             }
         }

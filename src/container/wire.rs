@@ -5,18 +5,23 @@
 //! inside (init)                          outside (create, run, exec; after the gate also start)
 //!                                   ←    Proceed       id maps are written, systemd has it   [user namespace, systemd]
 //! Second(pidfd), and ends           →    goes on with that process                           [second fork]
-//!                                   ←    Tree(number, mount)…, Filter(part)…, Proceed         [overlays: a sandbox]
+//!                                   ←    Filter(part)…, Proceed                                   [sandbox]
 //! RootReady                         →    createRuntime hooks, network devices                [only with these]
 //!                                   ←    Proceed
 //! Console(master)                   →    to the console socket, or the caller's terminal     [only with a terminal]
 //! AtGate                            →    a create ends here                                  [create]
 //!                                   ←    Proceed       the state is saved; `start`
-//! Program(pidfd)                    →    knows the program apart from the first process      [reaper, SCMP_ACT_NOTIFY]
 //! Notify(shared memory)             →    fetches the seccomp listener                        [SCMP_ACT_NOTIFY]
+//! Listener(listener)                →    has it                                              [sandbox, instead]
 //! Log(level, text)                  →    into the log, at any time
 //! Failed(error)                     →    reports it and takes everything down
 //! end of file: the exec closed it   →    the program runs
 //! ```
+//!
+//! A sandbox's first process has a wire of its own (`first.rs`), whose outer end the runtime shares with the process that
+//! becomes the program. Proceed goes over it, or Failed: from outside, the id maps are written; from the first process, its
+//! namespaces are there. Without rights over the machine: from the program to be, it has joined; from the first process, it
+//! has nothing any more that the program could want. Then EndWith(pidfd) from outside.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -38,8 +43,6 @@ pub struct Wire(OwnedFd);
 pub enum Message {
     /// Outside has done its part.
     Proceed,
-    /// A mount that was made outside: what it is for, as `rootfs::Prepared` numbers them.
-    Tree(u32, OwnedFd),
     /// The next instructions of the seccomp filter.
     Filter(Vec<u8>),
     /// The namespaces and mounts are there; the old root still is.
@@ -50,10 +53,12 @@ pub enum Message {
     Second(i32, OwnedFd),
     /// The master side of the new terminal.
     Console(OwnedFd),
-    /// The first process is a reaper: this pidfd is the process that becomes the program.
-    Program(OwnedFd),
     /// Where the number of the seccomp listener is going to appear.
     Notify(OwnedFd),
+    /// The seccomp listener itself.
+    Listener(OwnedFd),
+    /// To a sandbox's first process: it ends when this process does.
+    EndWith(OwnedFd),
     /// A record for the log.
     Log(Level, String),
     /// It cannot go on.
@@ -88,14 +93,14 @@ impl Wire {
     pub fn send(&self, message: &Message) -> Result<()> {
         let (tag, text, fd) = match message {
             Message::Proceed => (b'p', Vec::new(), None),
-            Message::Tree(number, fd) => (b't', number.to_le_bytes().to_vec(), Some(fd.as_fd())),
             Message::Filter(part) => (b'e', part.clone(), None),
             Message::RootReady => (b'r', Vec::new(), None),
             Message::AtGate => (b'g', Vec::new(), None),
             Message::Second(pid, fd) => (b's', pid.to_le_bytes().to_vec(), Some(fd.as_fd())),
             Message::Console(fd) => (b'c', Vec::new(), Some(fd.as_fd())),
-            Message::Program(fd) => (b'm', Vec::new(), Some(fd.as_fd())),
             Message::Notify(fd) => (b'n', Vec::new(), Some(fd.as_fd())),
+            Message::Listener(fd) => (b'l', Vec::new(), Some(fd.as_fd())),
+            Message::EndWith(fd) => (b'w', Vec::new(), Some(fd.as_fd())),
             Message::Log(level, text) => {
                 (log_tag(*level), text.as_bytes()[..text.len().min(LONGEST - 1)].to_vec(), None)
             }
@@ -161,14 +166,14 @@ impl Wire {
         let odd = || Error::new(format!("unexpected message {:?} from the other side of the container", *tag as char));
         Ok(Some(match (tag, fd) {
             (b'p', None) => Message::Proceed,
-            (b't', Some(fd)) => Message::Tree(u32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd),
             (b'e', None) => Message::Filter(text.to_vec()),
             (b'r', None) => Message::RootReady,
             (b'g', None) => Message::AtGate,
             (b's', Some(fd)) => Message::Second(i32::from_le_bytes(text.try_into().map_err(|_| odd())?), fd),
             (b'c', Some(fd)) => Message::Console(fd),
-            (b'm', Some(fd)) => Message::Program(fd),
             (b'n', Some(fd)) => Message::Notify(fd),
+            (b'l', Some(fd)) => Message::Listener(fd),
+            (b'w', Some(fd)) => Message::EndWith(fd),
             (tag, None) if log_level(*tag).is_some() => {
                 Message::Log(log_level(*tag).unwrap_or_default(), String::from_utf8_lossy(text).into_owned())
             }
@@ -180,10 +185,11 @@ impl Wire {
     /// Waits until the other side says that we may go on.
     ///
     /// # Errors
-    /// Where it is gone, which means that it gave up.
+    /// Where it is gone, which means that it gave up, or says why it gives up.
     pub fn wait_for_proceed(&self) -> Result<()> {
         match self.receive()? {
             Some(Message::Proceed) => Ok(()),
+            Some(Message::Failed(error)) => Err(error),
             Some(other) => Err(Error::new(format!("unexpected message {other:?} instead of Proceed"))),
             None => Err(Error::new("the runtime outside is gone")),
         }

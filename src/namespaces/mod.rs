@@ -34,24 +34,6 @@ pub fn clone_flags(namespaces: &Namespaces) -> u64 {
     created(namespaces) & !late
 }
 
-/// Those of [`clone_flags`] that the child makes by itself, by [`unshare_late`]: a network namespace takes the kernel longer
-/// than all others together, and a parent that has a long preparation to do does it meanwhile.
-pub fn late_flags(plan: &Plan) -> u64 {
-    let network = if plan.is_prepared_late() { NamespaceKind::Network.flag() } else { 0 };
-    clone_flags(&plan.namespaces) & network
-}
-
-/// Makes them, in the child. The user namespace to which they are to belong is there already.
-///
-/// # Errors
-/// Where the kernel has none left to give.
-pub fn unshare_late(plan: &Plan) -> Result<()> {
-    match late_flags(plan) {
-        0 => Ok(()),
-        flags => clone::unshare(flags).map_err(|errno| explain_clone(flags, errno)),
-    }
-}
-
 /// Whether the first child must fork again once it has joined its namespaces and written its time offsets, and with
 /// which CLONE_NEW* bits.
 ///

@@ -14,12 +14,6 @@ use crate::error::{Context, Error, Result};
 const LONGEST_HOSTNAME: usize = 64;
 
 impl Plan {
-    /// Whether so much is to be prepared on the host's side, overlays, that it is better done after the clone, while the child
-    /// is busy with what only it can do.
-    pub fn is_prepared_late(&self) -> bool {
-        self.rootfs.overlay.is_some()
-    }
-
     /// Checks everything and resolves every default. `bundle` is absolute and without links.
     ///
     /// # Errors
@@ -63,7 +57,7 @@ impl Plan {
             resources: spec.linux.resources,
             intel_rdt: spec.linux.intel_rdt,
             hooks: spec.hooks,
-            reaper: false,
+            own_first_process: false,
             connected: false,
             warnings,
         })

@@ -77,9 +77,9 @@ pub struct Plan {
     pub memory_policy: Option<MemoryPolicy>,
     /// `hooks`.
     pub hooks: spec::Hooks,
-    /// Whether the first process stays what it is, passes signals on and reaps orphans, and the program is its child. Never
-    /// said by a config.json.
-    pub reaper: bool,
+    /// Whether the first process of the pid namespace is one of the runtime's own, and the program another one. Never said by
+    /// a config.json.
+    pub own_first_process: bool,
     /// Whether the caller itself connects the network namespace before the program starts. Never said by a config.json.
     pub connected: bool,
     /// What was tolerated and is worth a line in the log, the process's included.

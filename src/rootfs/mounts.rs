@@ -39,7 +39,10 @@ pub(super) fn make(site: &Site<'_>, root: &mut Root, mount: &Mount) -> Result<()
 
 fn bind(site: &Site<'_>, root: &mut Root, mount: &Mount, source: &Path, recursive: bool) -> Result<()> {
     let own;
-    let (tree, foreign) = match site.prepared.mapped(mount) {
+    // In a sandbox nobody has a right over mounts, so that no flag needs a lock; and to let go of a tree that was made in vain
+    // would wait for a grace period of the kernel's.
+    let ready = if site.plan.own_first_process { site.prepared.source(mount) } else { site.prepared.mapped(mount) };
+    let (tree, foreign) = match ready {
         Some(tree) => (tree, true),
         // Our own clone comes first: its flags are those that the kernel has locked for a user namespace.
         None => match Tree::open(source, recursive) {

@@ -18,9 +18,6 @@ use crate::plan::{IdMap, IdmappedMount, Mount, MountKind, NamespaceKind, Plan};
 use crate::sys::mount::Tree;
 use crate::sys::userns;
 
-/// The number of the root's tree.
-const ROOT: u32 = 0;
-
 /// Trees that the child finds open, or gets.
 #[derive(Debug, Default)]
 pub struct Prepared {
@@ -39,24 +36,6 @@ struct Prebound {
 }
 
 impl Prepared {
-    /// All of them, each with its number: 0 for the root; else the index of its mount in the upper bits, then whether its ids
-    /// are mapped, then a one.
-    pub fn into_trees(self) -> impl Iterator<Item = (u32, OwnedFd)> {
-        let root = self.root.into_iter().map(|tree| (ROOT, tree));
-        let binds =
-            self.binds.into_iter().map(|bind| ((bind.index as u32) << 2 | 1 | u32::from(bind.mapped) << 1, bind.tree));
-        root.chain(binds).map(|(number, tree)| (number, tree.into_fd()))
-    }
-
-    /// Takes one of [`Self::into_trees`].
-    pub fn add(&mut self, number: u32, tree: OwnedFd) {
-        let tree = Tree::from_fd(tree);
-        match number {
-            ROOT => self.root = Some(tree),
-            _ => self.binds.push(Prebound { index: (number >> 2) as usize, tree, mapped: number & 2 != 0 }),
-        }
-    }
-
     /// The rootfs, where the child may be unable to reach it.
     pub(super) fn root(&self) -> Option<&Tree> {
         self.root.as_ref()
@@ -167,21 +146,4 @@ fn lines(map: &[IdMap]) -> String {
         let _ = writeln!(text, "{} {} {}", line.inside, line.outside, line.count);
         text
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trees_have_numbers() {
-        let tree = || Tree::from_fd(std::fs::File::open("/").unwrap().into());
-        let bind = |index, mapped| Prebound { index, tree: tree(), mapped };
-        let prepared = Prepared { root: Some(tree()), binds: vec![bind(0, false), bind(7, true), bind(70_000, false)] };
-        let mut again = Prepared::default();
-        prepared.into_trees().for_each(|(number, tree)| again.add(number, tree));
-        assert!(again.root.is_some());
-        let seen: Vec<_> = again.binds.iter().map(|bind| (bind.index, bind.mapped)).collect();
-        assert_eq!(seen, [(0, false), (7, true), (70_000, false)]);
-    }
 }

@@ -51,6 +51,11 @@ pub(super) fn note() -> Result<Lent> {
 }
 
 impl Lent {
+    /// Whether there is any.
+    pub(super) fn is_something(&self) -> bool {
+        !self.0.is_empty()
+    }
+
     /// Gives the files the mode, owner and attributes that they had.
     pub(super) fn take_back(&self) {
         for file in &self.0 {

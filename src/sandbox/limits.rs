@@ -7,7 +7,7 @@ use crate::bail;
 use crate::cgroup::{Driver, OF_BOXES};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
-use crate::plan::spec::{Cpu, Memory, Pids};
+use crate::plan::spec::{Cpu, DeviceRule, Memory, Pids};
 
 /// The period of the CPU's share, in microseconds: the kernel's own.
 const PERIOD: u64 = 100_000;
@@ -66,13 +66,18 @@ impl Limits {
         Ok(())
     }
 
+    /// Whether there are none, so that the run gets no cgroup.
+    pub(super) fn are_none(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Puts them into a plan; gives who has to make the cgroup. `folder` is the box's: what lies there is the box's alone,
     /// as its cgroup has to be.
     ///
     /// # Errors
     /// Where the box cannot be looked at.
     pub(super) fn impose(&self, plan: &mut Plan, name: &str, folder: impl AsFd, driver: Driver) -> Result<Driver> {
-        if *self == Self::default() {
+        if self.are_none() {
             return Ok(Driver::Disabled);
         }
         let found = rustix::fs::fstat(folder).context(|| format!("stat the box {name}"))?;
@@ -84,6 +89,9 @@ impl Limits {
             _ => format!("{OF_BOXES}/{unique}"),
         });
         let resources = &mut plan.resources;
+        // No device of the host's files can be opened inside, whatever a cgroup says (`layers::attributes`); and an ordinary
+        // user may attach no program to one.
+        resources.devices = vec![DeviceRule { allow: true, ..DeviceRule::default() }];
         resources.memory = self.memory.map(|bytes| Memory {
             limit: Some(bytes),
             // Memory and swap together; a kernel without swap has no file for it.

@@ -15,7 +15,9 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 use super::{Rules, network, rights};
 use crate::bail;
 use crate::error::{Context, Error, Result};
-use crate::plan::{Capabilities, Mount, MountKind, Overlay, Plan, capability, example, spec};
+use crate::plan::{
+    Capabilities, IdMap, Mount, MountKind, NamespaceKind, Namespaces, Overlay, Plan, capability, example, spec,
+};
 
 /// What of the network is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,6 +48,8 @@ pub(super) struct Outline<'a> {
     pub(super) command: &'a [OsString],
     /// What of the network is there.
     pub(super) network: Network,
+    /// What [`namespaces`] gives for it.
+    pub(super) namespaces: &'a Namespaces,
     /// What is made of a network of its own.
     pub(super) connection: &'a network::Prepared,
     /// Whether it gets a terminal of its own.
@@ -76,7 +80,7 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     let mut plan = Plan::new(spec(&outline)?, Path::new("/"))?;
     // An environment may hold what a config.json should not; it is the caller's.
     plan.warnings.clear();
-    plan.reaper = true;
+    plan.own_first_process = true;
     plan.connected = outline.connection.connected;
     plan.process.capabilities = capabilities();
     // setgroups(2) is forbidden to an ordinary user: the groups stay, also those that the namespace has no number for.
@@ -175,22 +179,35 @@ fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
     for path in &outline.rules.read_only {
         linux.readonly_paths.push(text(path)?);
     }
-    if outline.network == Network::Host {
-        linux.namespaces.retain(|namespace| namespace.r#type != "network");
-    }
-    linux.namespaces.push(spec::Namespace { r#type: "user".to_owned(), path: None });
-    linux.uid_mappings = identity("/proc/self/uid_map")?;
-    linux.gid_mappings = identity("/proc/self/gid_map")?;
+    let namespace = |kind: &NamespaceKind| spec::Namespace { r#type: kind.name().to_owned(), path: None };
+    linux.namespaces = outline.namespaces.new.iter().map(namespace).collect();
+    let mapping = |map: &IdMap| spec::IdMapping { container_id: map.inside, host_id: map.outside, size: map.count };
+    linux.uid_mappings = outline.namespaces.uid_map.iter().map(mapping).collect();
+    linux.gid_mappings = outline.namespaces.gid_map.iter().map(mapping).collect();
     Ok(spec)
 }
 
+/// The namespaces of a run: all but those for time, and for the network where that is the host's.
+///
+/// # Errors
+/// Where the caller's own ids cannot be read.
+pub(super) fn namespaces(network: Network) -> Result<Namespaces> {
+    use NamespaceKind::{Cgroup, Ipc, Mount, Network as OfNetwork, Pid, User, Uts};
+    let mut new = vec![User, Mount, Pid, Ipc, Uts, Cgroup];
+    if network != Network::Host {
+        new.push(OfNetwork);
+    }
+    let (uid_map, gid_map) = (identity("/proc/self/uid_map")?, identity("/proc/self/gid_map")?);
+    Ok(Namespaces { new, uid_map, gid_map, ..Namespaces::default() })
+}
+
 /// Each id that the caller's own user namespace knows, as itself.
-fn identity(file: &str) -> Result<Vec<spec::IdMapping>> {
+fn identity(file: &str) -> Result<Vec<IdMap>> {
     let text = std::fs::read_to_string(file).context(|| format!("read {file}"))?;
     let line = |line: &str| {
         let mut numbers = line.split_ascii_whitespace().map(|number| number.parse::<u32>().ok());
-        let (first, size) = (numbers.next()??, numbers.nth(1)??);
-        Some(spec::IdMapping { container_id: first, host_id: first, size })
+        let (first, count) = (numbers.next()??, numbers.nth(1)??);
+        Some(IdMap { inside: first, outside: first, count })
     };
     Ok(text.lines().filter_map(line).collect())
 }

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::rc::Rc;
 
 use super::companion::Companion;
 use super::host::{HostMount, Top, Treatment};
@@ -15,9 +16,10 @@ use super::store::{Box, Run, Store};
 use super::watch::Watch;
 use super::{BoxName, Limits, Rules, Seccomp, base, commit, host, layers, lent, network, rights, streams};
 use crate::cgroup::Driver;
-use crate::container::{self, CreateOptions, RunOptions};
+use crate::container::{self, CreateOptions, FirstProcess, RunOptions};
 use crate::error::{Context, Error, Result};
 use crate::log;
+use crate::plan::Namespaces;
 use crate::sys::entry;
 
 /// What is asked of a run.
@@ -64,8 +66,12 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
     // First of all, since it may begin this program anew.
     let binary = entry::ensure_protected()?;
     request.limits.check()?;
+    // As early as can be, since its network takes the kernel as long as all that comes before the program takes us. An ordinary
+    // user's is to have the ids and mounts of this process, which are still to come.
+    let ahead = if rights::are_of_a_user() { None } else { Some(Ahead::begin(request)?) };
     let asked = Asked {
         request,
+        ahead,
         filter: request.seccomp.resolved()?,
         rules: request.rules.resolved()?,
         sockets: request.sockets.iter().map(socket).collect::<Result<_>>()?,
@@ -92,6 +98,7 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
 /// A request, looked at.
 struct Asked<'a> {
     request: &'a RunRequest,
+    ahead: Option<Ahead>,
     filter: Option<crate::plan::Seccomp>,
     rules: Rules,
     /// By their true paths.
@@ -103,17 +110,19 @@ struct Asked<'a> {
 }
 
 fn in_box(store: &Store, asked: Asked<'_>, held: &mut Box) -> Result<(u8, Report)> {
-    let Asked { request, filter, rules, sockets, terminal, binary } = asked;
+    let Asked { request, ahead, filter, rules, sockets, terminal, binary } = asked;
     commit::require_finished(held)?;
     // Of a run that was killed.
     base::settle(held)?;
     let engine = take_down(held)?;
     let mounts = host::read()?;
     let View { overlays, files: binds, skeleton } = view(held, &mounts)?;
+    let Ahead { namespaces, mut first } = ahead.map_or_else(|| Ahead::begin(request), Ok)?;
     let connection = network::prepare(held, request.network)?;
     let mut plan = plan::make(Outline {
         command: &request.command,
         network: request.network,
+        namespaces: &namespaces,
         connection: &connection,
         terminal,
         binds,
@@ -148,15 +157,18 @@ fn in_box(store: &Store, asked: Asked<'_>, held: &mut Box) -> Result<(u8, Report
         watch: &watch,
         killed_for_memory: Cell::new(0),
     };
-    let run = RunOptions { companion: Some(&companion), spent, ..RunOptions::default() };
-    let code = container::run_plan(&engine, held.name().id(), &plan, b"{}", &options, run);
-    lent.take_back();
+    let run = RunOptions { companion: Some(&companion), first: first.clone(), spent, ..RunOptions::default() };
+    let code = container::run_plan(&engine, held.name().id(), &plan, b"", &options, run);
     let Companion { before, killed_for_memory, .. } = companion;
-    // The box may be removed from here on.
-    drop(skeleton);
+    if lent.is_something() {
+        // Whoever is left can still change it.
+        drop(first.take());
+    }
+    lent.take_back();
     network::part(&connection);
     network::settle(held)?;
     let code = code.map_err(|error| request.limits.explain(error))?;
+    // Otherwise this is noted while the kernel takes the first process down, and all that lives beside it.
     let mut report = Report::new(connection.had(request.network), &rules.write_through, &sockets);
     (report.denied, report.denied_more) = watch.seen();
     report.watched = watch.watches();
@@ -167,6 +179,9 @@ fn in_box(store: &Store, asked: Asked<'_>, held: &mut Box) -> Result<(u8, Report
     this.ended = Some(crate::time::now());
     this.exit_code = Some(code);
     let noted = held.end_run(&this);
+    drop(first);
+    // The box may be removed from here on.
+    drop(skeleton);
     let nothing = before.get().is_some_and(|before| before.stayed_empty(held));
     let settled = if nothing { base::settled(held) } else { base::settle(held) };
     // The exit code is known, whatever becomes of the notes: a full disk, say. The next command tries it again.
@@ -174,6 +189,21 @@ fn in_box(store: &Store, asked: Asked<'_>, held: &mut Box) -> Result<(u8, Report
         log::warn(format!("this run could not be noted: {error}"));
     }
     Ok((code, report))
+}
+
+/// What is begun ahead of a run.
+struct Ahead {
+    namespaces: Namespaces,
+    /// Absent where it belongs into a cgroup that limits need and that is still to be made.
+    first: Option<Rc<FirstProcess>>,
+}
+
+impl Ahead {
+    fn begin(request: &RunRequest) -> Result<Self> {
+        let namespaces = plan::namespaces(request.network)?;
+        let first = request.limits.are_none().then(|| FirstProcess::begin(&namespaces).map(Rc::new)).transpose()?;
+        Ok(Self { namespaces, first })
+    }
 }
 
 /// Takes down what a killed run has left, its cgroup and its network as well; gives where the engine keeps its state.

@@ -74,7 +74,11 @@ pub fn close_all_but(for_program: u32, mut keep: Vec<RawFd>) -> Result<(), Errno
             close_range(fd as u32, fd as u32)?;
         }
     }
-    let mut from = first;
+    close_between(first, keep)
+}
+
+/// Closes all from this number on but those in `keep`, which is sorted.
+fn close_between(mut from: u32, keep: Vec<RawFd>) -> Result<(), Errno> {
     for fd in keep.into_iter().map(|fd| fd as u32) {
         if fd > from {
             close_range(from, fd - 1)?;
@@ -82,6 +86,15 @@ pub fn close_all_but(for_program: u32, mut keep: Vec<RawFd>) -> Result<(), Errno
         from = from.max(fd.saturating_add(1));
     }
     close_range(from, u32::MAX)
+}
+
+/// Closes every descriptor but those in `keep`, the standard streams as well, with the same promise of the caller's.
+///
+/// # Errors
+/// The errno of close_range(2), bare.
+pub fn close_all(mut keep: Vec<RawFd>) -> Result<(), Errno> {
+    keep.sort_unstable();
+    close_between(0, keep)
 }
 
 /// close_range(2); where a filter around us hides it, each descriptor by itself.

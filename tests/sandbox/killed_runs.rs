@@ -15,7 +15,7 @@ enum Victim {
     Runtime,
     /// The first one inside, a child of the runtime's.
     First,
-    /// What runs inside, a child of the first one's.
+    /// What runs inside, the next child of the runtime's.
     Program,
 }
 
@@ -23,10 +23,10 @@ enum Victim {
 const PROGRAM: &str = "echo more >>kept; rm gone; rm -r d; mkdir d; echo new >d/new; mv moved d/
     for i in 1 2 3 4 5 6; do mkdir -p n/$i; echo $i >n/$i/f; ln n/$i/f n/$i/g; done; cat n/*/g >all";
 
-fn child_of(pid: Pid) -> Option<Pid> {
+fn child_of(pid: Pid, place: usize) -> Option<Pid> {
     let number = pid.as_raw_nonzero();
     let children = std::fs::read_to_string(format!("/proc/{number}/task/{number}/children")).ok()?;
-    Pid::from_raw(children.split(' ').next()?.parse().ok()?)
+    Pid::from_raw(children.split(' ').nth(place)?.parse().ok()?)
 }
 
 /// Waits for the process; `None` where the run is over before it has been seen.
@@ -36,8 +36,8 @@ fn find(run: &mut Running, victim: Victim) -> Option<Pid> {
     until("the process is there", || {
         let pid = match victim {
             Victim::Runtime => Some(runtime),
-            Victim::First => child_of(runtime),
-            Victim::Program => child_of(runtime).and_then(child_of),
+            Victim::First => child_of(runtime, 0),
+            Victim::Program => child_of(runtime, 1),
         };
         (pid.is_some() || run.ended()).then_some(pid)
     })

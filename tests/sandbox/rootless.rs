@@ -621,6 +621,20 @@ fn a_mount_below_a_filesystem_of_the_kernels_is_a_place_as_well() {
 }
 
 #[test]
+fn what_is_mounted_deep_below_proc_is_no_part_of_the_box() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    // systemd has an automounter there.
+    let point = "/proc/sys/fs/binfmt_misc";
+    if !std::path::Path::new(point).exists() {
+        println!("not run: this kernel has no {point}");
+        return;
+    }
+    let mounts = format!("mount -t tmpfs t {point}; echo x >{point}/x");
+    let out = on_a_host_with(&place, &mounts, &format!("test ! -e {point}/x; test -e {point}; echo here"), "true");
+    out.ok().stdout("here");
+}
+
+#[test]
 fn a_link_in_the_place_of_a_folder_is_not_followed_by_a_commit() {
     let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
     TestCommand::shell("mkdir open elsewhere; chmod 777 open elsewhere; chown 1 open", [""])

@@ -161,12 +161,12 @@ fn a_run_ends_as_it_should_though_nobody_reads_what_it_tells() {
 #[test]
 fn a_first_process_that_gives_up_says_why() {
     let place = Place::new();
-    // It makes its network while mounts are being made for it, and is gone before they are sent.
+    // It makes its namespaces while the runtime is at its plan.
     let strace = ["strace", "-f", "-o", "/dev/null", "-e", "trace=unshare", "-e", "inject=unshare:error=ENOSPC:when=1"];
     for _ in 0..5 {
         let run = place.sandbox("run", ["true"]).by(strace).run();
         run.code(125)
-            .err_has("clone with new namespaces (network): no space left on device")
+            .err_has("clone with new namespaces (ipc, uts, network, mount): no space left on device")
             .err_has("too many namespaces");
     }
     place.sandbox("list", ["-q"]).run().ok().stdout("");

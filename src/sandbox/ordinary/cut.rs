@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::super::host::{HostMount, Treatment};
+use super::super::host::HostMount;
 use super::super::tree;
+use super::is_fresh;
 use super::places::may_write;
 use crate::error::{Context, Result};
 use crate::log;
@@ -172,9 +173,9 @@ impl Cutter<'_> {
         Ok(false)
     }
 
-    /// Whether what is mounted there is no part of the box.
+    /// Whether what is there is no part of the box.
     fn fresh(&self, path: &Path) -> bool {
-        self.mounts.iter().any(|mount| mount.path == path && mount.treatment == Treatment::Fresh)
+        is_fresh(self.mounts, path)
     }
 
     /// Copies a small file, so that one in a place can be changed and removed. Gives whether it is small.

@@ -36,6 +36,7 @@ pub struct Program {
     flags: u64,
     notify: bool,
     allows_futex: bool,
+    allows_sendmsg: bool,
 }
 
 /// Compiles a profile.
@@ -57,14 +58,16 @@ fn compile_with(seccomp: &plan::Seccomp, names: &plan::syscalls::Names) -> Resul
     }
     let notify = seccomp.uses_notify();
     let flags = if notify { seccomp.flags } else { seccomp.flags & !names::WAIT_KILLABLE_RECV };
-    Ok(Program { code, flags, notify, allows_futex: allows_futex(seccomp, &decided) })
+    let allows = |number| allows(seccomp, &decided, number);
+    let (allows_futex, allows_sendmsg) = (allows(libc::SYS_futex), allows(libc::SYS_sendmsg));
+    Ok(Program { code, flags, notify, allows_futex, allows_sendmsg })
 }
 
-/// Whether this kernel's own futex(2) is left to whom the filter is loaded for, whatever its arguments.
-fn allows_futex(seccomp: &plan::Seccomp, decided: &[rules::Architecture]) -> bool {
+/// Whether a call of this kernel's own numbers is left to whom the filter is loaded for, whatever its arguments.
+fn allows(seccomp: &plan::Seccomp, decided: &[rules::Architecture], number: libc::c_long) -> bool {
     let native = seccomp.architectures.iter().find(|arch| arch.column == 0 && arch.offset == 0);
     let native = native.and_then(|native| decided.iter().find(|decided| decided.audit == native.audit));
-    native.and_then(|native| native.always(libc::SYS_futex as u32)) == Some(libc::SECCOMP_RET_ALLOW)
+    native.and_then(|native| native.always(number as u32)) == Some(libc::SECCOMP_RET_ALLOW)
 }
 
 impl Program {
@@ -76,14 +79,15 @@ impl Program {
             [code, code_high, one.jt, one.jf, k0, k1, k2, k3]
         };
         let part = move |part: &[libc::sock_filter]| part.iter().flat_map(bytes).collect();
-        let head = [u8::from(self.notify), u8::from(self.allows_futex)].into_iter().chain(self.flags.to_ne_bytes());
+        let head = [self.notify, self.allows_futex, self.allows_sendmsg].map(u8::from);
+        let head = head.into_iter().chain(self.flags.to_ne_bytes());
         std::iter::once(head.collect()).chain(self.code.chunks(most / INSTRUCTION).map(part))
     }
 
     /// Puts the parts together; `None` where they are none.
     pub fn of_parts(parts: &[Vec<u8>]) -> Option<Self> {
         let (head, parts) = parts.split_first()?;
-        let (&[notify, allows_futex], flags) = head.split_first_chunk()?;
+        let (&[notify, allows_futex, allows_sendmsg], flags) = head.split_first_chunk()?;
         let instruction = |bytes: &[u8]| {
             let &[code, code_high, jt, jf, k0, k1, k2, k3] = bytes.first_chunk()?;
             let (code, k) = (u16::from_ne_bytes([code, code_high]), u32::from_ne_bytes([k0, k1, k2, k3]));
@@ -94,6 +98,7 @@ impl Program {
             flags: u64::from_ne_bytes(flags.try_into().ok()?),
             notify: notify != 0,
             allows_futex: allows_futex != 0,
+            allows_sendmsg: allows_sendmsg != 0,
         })
     }
 
@@ -130,6 +135,11 @@ impl Program {
     /// Whether who has loaded it may still wait for another process in futex(2).
     pub fn allows_futex(&self) -> bool {
         self.allows_futex
+    }
+
+    /// Whether it may still send a descriptor over a socket.
+    pub fn allows_sendmsg(&self) -> bool {
+        self.allows_sendmsg
     }
 
     /// Number of instructions.
