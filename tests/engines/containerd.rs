@@ -56,9 +56,11 @@ fn a_terminal_has_a_size_is_resized_and_passes_control_c() {
     terminal.until_seen("/dev/pts/0");
     terminal.until_seen("30 100");
     terminal.until_seen("ready");
-    terminal.resize(40, 120);
-    // The new size is passed on by ctr and by the shim: until it has arrived, each line asks again.
+    // The new size is passed on by ctr and by the shim: until it has arrived, each line asks again. The signal of it is lost on
+    // a ctr that does not listen yet, and comes again only when the size is another one.
     until("the size arrives", || {
+        terminal.resize(41, 120);
+        terminal.resize(40, 120);
         terminal.type_in("\n");
         terminal.seen().contains("40 120").then_some(())
     });
