@@ -4,8 +4,8 @@
 //! never made. So a process of the runtime's own is the first one, and the program joins it. That also saves time: a network
 //! namespace takes the kernel as long as all mounts together, and this process makes it while the runtime is still at its
 //! plan. Later it does nothing but to adopt orphans, whom the kernel buries. It never executes anything: its memory still
-//! belongs to the caller's user namespace, and before the program begins it has become invisible and has let go of every
-//! descriptor and right, so that nobody inside can look into it through /proc/1 or make use of it.
+//! belongs to the caller's user namespace, and before the program begins it has become invisible and has let go of every right
+//! and of all descriptors but two, its wire and the program, so that nobody inside can look into it through /proc/1.
 
 use std::convert::Infallible;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};

@@ -2,7 +2,7 @@
 //!
 //! The steps, in the order in which a start calls them:
 //!
-//! 1. [`prepare()`], the parent, before the clone or, of a sandbox, right after it: descriptors of what only the host's rights
+//! 1. [`prepare()`], the parent, before the clone: descriptors of what only the host's rights
 //!    can open.
 //! 2. [`build()`], the child: the root is cloned onto itself, mounts, devices and links are made below it. The host's
 //!    tree is still visible, since bind mounts take their sources from there.
