@@ -11,8 +11,11 @@ use crate::error::{Error, Result};
 /// # Errors
 /// Where processes still live there after ten seconds, or the right is missing.
 pub fn remove_record(record: &Record) -> Result<()> {
-    if let Some(unit) = &record.unit {
-        let _ = systemd::stop(unit);
+    let told = record.unit.as_ref().is_none_or(|unit| systemd::stop(unit).is_ok());
+    // systemd looks into cgroup.events when it is woken, and a folder that is gone by then tells it nothing: the unit would
+    // stay for ever, and its name be taken. So it removes the folder itself, unless it lets us wait too long.
+    if let (false, Some(tree)) = (told, record.v2()) {
+        tree::wait_until_gone(&tree.folder());
     }
     // v2 first: it tells when the last process has gone, and then v1 has none either.
     for tree in record.trees.iter().rev() {

@@ -14,7 +14,7 @@ use rustix::io::Errno;
 
 use super::file;
 
-/// How long the last process of a killed container may take to be gone.
+/// How long the last process of a killed container may take to be gone, and systemd to remove its cgroup.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Visits a cgroup and all below it, deepest first. `leave` is called for each with an open folder, and, once back in the
@@ -132,6 +132,14 @@ fn patiently(
             std::thread::sleep(pause);
         }
         pause = (pause * 2).min(Duration::from_millis(10));
+    }
+}
+
+/// Waits, but not for ever, until somebody else has removed a cgroup.
+pub(super) fn wait_until_gone(top: &Path) {
+    let end = Instant::now() + PATIENCE;
+    while file::exists(top) && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
