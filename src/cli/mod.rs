@@ -110,6 +110,16 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
         return Ok(Request::Print(text));
     }
     let command = find(commands, &name)?;
+    read(command, words).map_err(|error| match (command.group, command.hands_on()) {
+        (Group::Sandbox, true) => error.exit_with(NOT_THE_PROGRAMS),
+        _ => error,
+    })
+}
+
+/// What a command exits with that hands on a program's exit code, where there was no program: as timeout(1) and env(1) do.
+pub const NOT_THE_PROGRAMS: u8 = 125;
+
+fn read(command: &'static Command, words: impl Iterator<Item = OsString>) -> Result<Request> {
     let parsed = Parsed::read(command.flags, words, command.hands_on())
         .map_err(|error| error.hint(format!("`myrt {} --help` lists its flags", command.name)))?;
     if parsed.help {

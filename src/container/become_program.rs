@@ -5,7 +5,9 @@
 //! over of its listener, where it has one, one capset(2), where no_new_privs is not set, and the execve(2) remain.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -56,7 +58,7 @@ pub struct Door<'a> {
     dress: &'a Dress<'a>,
     image: Image,
     /// What the program finds, and hooks that name no environment.
-    env: Vec<String>,
+    env: Vec<OsString>,
     /// The capabilities that the program will have.
     granted: Capabilities,
     /// The filter is loaded with CAP_SYS_ADMIN, which is then still to be taken away.
@@ -143,7 +145,7 @@ impl<'a> Door<'a> {
 
         let env = environment(dress);
         let path = program::find(&process.args[0], &env)?;
-        let image = Image::new(path.as_os_str().as_encoded_bytes(), &process.args, &env)
+        let image = Image::new(path.as_os_str(), &process.args, &env)
             .context(|| "process.args, process.env: a string holds a NUL byte")?;
         Ok(Self { dress, image, env, granted, borrows_admin })
     }
@@ -164,7 +166,9 @@ impl<'a> Door<'a> {
             }
             self.give_back()
         };
-        let around = Surroundings { env: Some(&self.env), last: LastStep::of(&confine), ..Surroundings::default() };
+        // What a config.json gave is UTF-8.
+        let env: Vec<String> = self.env.iter().filter_map(|entry| entry.clone().into_string().ok()).collect();
+        let around = Surroundings { env: Some(&env), last: LastStep::of(&confine), ..Surroundings::default() };
         hooks::run(hooks, "startContainer", state, around)
     }
 
@@ -205,8 +209,7 @@ impl<'a> Door<'a> {
         }
         self.give_back()?;
         drop(step);
-        let path = Path::new(std::ffi::OsStr::new(self.image.path().to_str().unwrap_or_default()));
-        Err(program::explain(path, self.image.exec()))
+        Err(program::explain(self.image.path(), self.image.exec()))
     }
 }
 
@@ -256,15 +259,15 @@ fn check_cwd(cwd: &Path) -> Result<()> {
 }
 
 /// The environment of the program: as it is said, and HOME where that is missing or empty.
-fn environment(dress: &Dress<'_>) -> Vec<String> {
+fn environment(dress: &Dress<'_>) -> Vec<OsString> {
     let mut env = dress.process.env.clone();
     env.retain(|entry| entry != "HOME=");
-    if !env.iter().any(|entry| entry.starts_with("HOME=")) {
-        env.push(format!("HOME={}", user::home(dress.root, dress.process.uid)));
+    if !env.iter().any(|entry| entry.as_bytes().starts_with(b"HOME=")) {
+        env.push(format!("HOME={}", user::home(dress.root, dress.process.uid)).into());
     }
     if dress.listen_fds > 0 {
-        env.push(format!("LISTEN_FDS={}", dress.listen_fds));
-        env.push(format!("LISTEN_PID={}", rustix::process::getpid().as_raw_nonzero()));
+        env.push(format!("LISTEN_FDS={}", dress.listen_fds).into());
+        env.push(format!("LISTEN_PID={}", rustix::process::getpid().as_raw_nonzero()).into());
     }
     env
 }

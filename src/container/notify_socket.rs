@@ -47,7 +47,7 @@ pub fn add_to(plan: &mut Plan, store: &Store, id: &ContainerId) {
         copy_up: false,
         idmap: None,
     });
-    plan.process.env.push(format!("NOTIFY_SOCKET={INSIDE}/{SOCKET}"));
+    plan.process.env.push(format!("NOTIFY_SOCKET={INSIDE}/{SOCKET}").into());
 }
 
 /// Makes the folder, before the container mounts it.

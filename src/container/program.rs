@@ -4,8 +4,10 @@
 //! dynamic program alike. Here the file is looked at, as the container's user and inside its root, to tell them apart.
 //! What is read comes from the container: sizes are capped, nothing of it is trusted.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
@@ -20,14 +22,16 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 ///
 /// # Errors
 /// `executable file not found in $PATH`, `no such file or directory` or `permission denied`, which callers match.
-pub fn find(name: &str, env: &[String]) -> Result<PathBuf> {
-    if name.contains('/') {
+pub fn find(name: &OsStr, env: &[OsString]) -> Result<PathBuf> {
+    if name.as_bytes().contains(&b'/') {
         return runnable(Path::new(name)).map(|()| name.into()).map_err(|errno| explain(Path::new(name), errno));
     }
-    let path = env.iter().rev().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or(DEFAULT_PATH);
+    let path = env.iter().rev().find_map(|entry| entry.as_bytes().strip_prefix(b"PATH="));
+    let path = OsStr::from_bytes(path.unwrap_or(DEFAULT_PATH.as_bytes()));
     let mut denied = None;
-    for folder in path.split(':') {
-        let candidate = Path::new(if folder.is_empty() { "." } else { folder }).join(name);
+    for folder in path.as_bytes().split(|byte| *byte == b':') {
+        let folder = if folder.is_empty() { b"." } else { folder };
+        let candidate = Path::new(OsStr::from_bytes(folder)).join(name);
         match runnable(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(Errno::ACCESS) => denied = denied.or(Some(candidate)),
@@ -161,9 +165,9 @@ mod tests {
         let windows = file("crlf", b"#!/bin/sh\r\necho\r\n", 0o755);
         assert!(explain(&windows, Errno::NOENT).remedy().unwrap().contains("CR LF"));
         let plain = file("plain", b"x", 0o644);
-        let error = find(plain.to_str().unwrap(), &[]).unwrap_err();
+        let error = find(plain.as_os_str(), &[]).unwrap_err();
         assert!(error.to_string().contains("permission denied"), "{error}");
-        let error = find("no-such-program", &["PATH=/bin".into()]).unwrap_err();
+        let error = find(OsStr::new("no-such-program"), &["PATH=/bin".into()]).unwrap_err();
         assert!(error.to_string().contains("executable file not found in $PATH"), "{error}");
         for path in [script, windows, plain] {
             std::fs::remove_file(path).unwrap();

@@ -3,6 +3,7 @@
 //! The tables of names stand beside it: [`super::capability`], limits, schedule, cpulist.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::bail;
@@ -63,7 +64,7 @@ impl Process {
             umask,
             additional_gids: spec.user.additional_gids.clone(),
             keep_groups: false,
-            args: spec.args.clone(),
+            args: spec.args.iter().map(OsString::from).collect(),
             env: environment(&spec.env, field, &mut warnings),
             cwd: PathBuf::from(&spec.cwd),
             capabilities: capabilities(spec.capabilities.as_ref(), field, &mut warnings)?,
@@ -98,9 +99,9 @@ fn no_zero_byte(strings: &[String], field: &str, name: &str) -> Result<()> {
 
 /// Each name once: execve(2) would pass on both, libc's getenv(3) finds the first, but callers that append an override
 /// mean the last.
-fn environment(env: &[String], field: &str, warnings: &mut Vec<String>) -> Vec<String> {
+fn environment(env: &[String], field: &str, warnings: &mut Vec<String>) -> Vec<OsString> {
     let mut seen = BTreeSet::new();
-    let mut kept: Vec<String> = Vec::with_capacity(env.len());
+    let mut kept: Vec<OsString> = Vec::with_capacity(env.len());
     for (index, entry) in env.iter().enumerate().rev() {
         let name = match entry.split_once('=') {
             Some((name, _)) if !name.is_empty() => name,
@@ -110,7 +111,7 @@ fn environment(env: &[String], field: &str, warnings: &mut Vec<String>) -> Vec<S
             }
         };
         if seen.insert(name) {
-            kept.push(entry.clone());
+            kept.push(entry.into());
         }
     }
     kept.reverse();

@@ -1,5 +1,6 @@
 //! What runs, as whom, and with which rights: the part of a plan that `process`, `memory` and `schedule` fill in.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// `process`: what runs, as whom, and with which rights.
@@ -20,10 +21,10 @@ pub struct Process {
     /// The caller's supplementary groups stay and `additional_gids` are not set; an annotation of the container says so
     /// ([`super::process::keeps_groups`]), hence never this object itself.
     pub keep_groups: bool,
-    /// Program and arguments; never empty.
-    pub args: Vec<String>,
+    /// Program and arguments; never empty. Bytes: those of config.json are UTF-8, those that a person types may be any.
+    pub args: Vec<OsString>,
     /// Environment, `NAME=value` each.
-    pub env: Vec<String>,
+    pub env: Vec<OsString>,
     /// Working folder, absolute.
     pub cwd: PathBuf,
     /// The five sets; all empty when config.json says nothing, as runc and crun understand silence.

@@ -14,10 +14,11 @@ use rustix::mount::{MountFlags, MountPropagationFlags};
 
 use super::{Rules, network, rights};
 use crate::bail;
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Result};
 use crate::plan::{
     Capabilities, IdMap, Mount, MountKind, NamespaceKind, Namespaces, Overlay, Plan, capability, example, spec,
 };
+use crate::sys::exec::own_environment;
 
 /// What of the network is there.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -78,8 +79,12 @@ const READ_ONLY: [&str; 4] = ["/proc/driver", "/proc/dynamic_debug", "/proc/mtrr
 /// Where something of the caller's own cannot be handed on.
 pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     let mut plan = Plan::new(spec(&outline)?, Path::new("/"))?;
-    // An environment may hold what a config.json should not; it is the caller's.
-    plan.warnings.clear();
+    // What the caller may have in any bytes, and a config.json only as UTF-8.
+    plan.process.args = outline.command.to_vec();
+    plan.process.env = own_environment();
+    plan.process.cwd = std::env::current_dir().context(|| "look up the working folder")?;
+    plan.rootfs.masked_paths.extend(outline.hidden.iter().chain(&outline.rules.hide).cloned());
+    plan.rootfs.readonly_paths.extend(outline.rules.read_only.iter().cloned());
     plan.own_first_process = true;
     plan.connected = outline.connection.connected;
     plan.process.capabilities = capabilities();
@@ -151,7 +156,8 @@ fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
     let mut spec = example::example(true);
     spec.hostname = None;
     spec.root = Some(spec::Root { path: "/".to_owned(), readonly: false });
-    spec.process = Some(process(outline)?);
+    let example = spec.process.take().unwrap_or_default();
+    spec.process = Some(process(outline, example)?);
     for mount in &mut spec.mounts {
         // As large as the host's own: half of the memory.
         mount.options.retain(|option| mount.destination != "/dev/shm" || !option.starts_with("size="));
@@ -169,16 +175,6 @@ fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
     linux.resources = spec::Resources::default();
     linux.masked_paths.extend(HIDDEN.map(str::to_owned));
     linux.readonly_paths.extend(READ_ONLY.map(str::to_owned));
-    let text = |path: &PathBuf| match path.to_str() {
-        Some(path) => Ok(path.to_owned()),
-        None => Err(Error::new(format!("{path:?} is not UTF-8"))),
-    };
-    for path in outline.hidden.iter().chain(&outline.rules.hide) {
-        linux.masked_paths.push(text(path)?);
-    }
-    for path in &outline.rules.read_only {
-        linux.readonly_paths.push(text(path)?);
-    }
     let namespace = |kind: &NamespaceKind| spec::Namespace { r#type: kind.name().to_owned(), path: None };
     linux.namespaces = outline.namespaces.new.iter().map(namespace).collect();
     let mapping = |map: &IdMap| spec::IdMapping { container_id: map.inside, host_id: map.outside, size: map.count };
@@ -212,13 +208,8 @@ fn identity(file: &str) -> Result<Vec<IdMap>> {
     Ok(text.lines().filter_map(line).collect())
 }
 
-/// The caller, as it is.
-fn process(outline: &Outline<'_>) -> Result<spec::Process> {
-    let text = |word: &OsString| {
-        word.clone().into_string().map_err(|word| Error::new(format!("an argument is not UTF-8: {word:?}")))
-    };
-    let cwd = std::env::current_dir().context(|| "look up the working folder")?;
-    let cwd = cwd.to_str().ok_or_else(|| Error::new(format!("the working folder is not UTF-8: {cwd:?}")))?;
+/// The caller, as it is, but for the words that [`make`] hands on; those stay the example's.
+fn process(outline: &Outline<'_>, example: spec::Process) -> Result<spec::Process> {
     let groups =
         if rights::are_of_a_user() { Vec::new() } else { rustix::process::getgroups().context(|| "getgroups")? };
     // There is no other way to ask; this process has one thread.
@@ -232,25 +223,12 @@ fn process(outline: &Outline<'_>) -> Result<spec::Process> {
             umask: Some(umask.as_raw_mode()),
             additional_gids: groups.into_iter().map(|group| group.as_raw()).collect(),
         },
-        args: outline.command.iter().map(text).collect::<Result<_>>()?,
-        env: environment(),
-        cwd: cwd.to_owned(),
         // A setuid program gives an ordinary user nothing inside: root is none of the ids that the namespace knows.
         no_new_privileges: outline.rules.no_new_privileges || rights::are_of_a_user(),
+        args: example.args,
+        cwd: example.cwd,
         ..spec::Process::default()
     })
-}
-
-/// The caller's environment; what is not UTF-8 is left out, with a warning.
-fn environment() -> Vec<String> {
-    let mut all = Vec::new();
-    for (name, value) in std::env::vars_os() {
-        match (name.to_str(), value.to_str()) {
-            (Some(name), Some(value)) => all.push(format!("{name}={value}")),
-            _ => crate::log::warn(format!("the variable {name:?} is not UTF-8 and is left out")),
-        }
-    }
-    all
 }
 
 /// Rights over a machine, which the program has over its own namespaces at most. Most of them mean nothing there; those

@@ -1,8 +1,10 @@
 //! execve(2), with everything that allocates done beforehand, and what precedes it.
 
-use std::ffi::{CStr, CString};
+use std::ffi::{CString, OsStr, OsString};
 use std::os::fd::RawFd;
 use std::os::raw::c_char;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
 
 use rustix::io::Errno;
 
@@ -23,10 +25,10 @@ impl Image {
     ///
     /// # Errors
     /// EINVAL where one holds a NUL byte.
-    pub fn new<S: AsRef<[u8]>>(path: &[u8], args: &[S], env: &[S]) -> Result<Self, Errno> {
-        let c_string = |bytes: &[u8]| CString::new(bytes).map_err(|_| Errno::INVAL);
+    pub fn new<S: AsRef<OsStr>>(path: &OsStr, args: &[S], env: &[S]) -> Result<Self, Errno> {
+        let c_string = |text: &OsStr| CString::new(text.as_bytes()).map_err(|_| Errno::INVAL);
         let path = c_string(path)?;
-        let strings = args.iter().chain(env).map(|s| c_string(s.as_ref())).collect::<Result<Vec<_>, _>>()?;
+        let strings = args.iter().chain(env).map(|text| c_string(text.as_ref())).collect::<Result<Vec<_>, _>>()?;
         let pointers = |strings: &[CString]| -> Vec<*const c_char> {
             strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect()
         };
@@ -35,8 +37,8 @@ impl Image {
     }
 
     /// The program's path.
-    pub fn path(&self) -> &CStr {
-        &self.path
+    pub fn path(&self) -> &Path {
+        Path::new(OsStr::from_bytes(self.path.to_bytes()))
     }
 
     /// Becomes the program: one system call. Comes back only with the reason why not.
@@ -45,6 +47,16 @@ impl Image {
         let result = unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
         check(libc::c_long::from(result)).err().unwrap_or(Errno::IO)
     }
+}
+
+/// The environment of this process, `NAME=value` each: any bytes but NUL.
+pub fn own_environment() -> Vec<OsString> {
+    let entry = |(mut name, value): (OsString, OsString)| {
+        name.push("=");
+        name.push(value);
+        name
+    };
+    std::env::vars_os().map(entry).collect()
 }
 
 /// Ends the process at once: no destructor and no exit handler of the copied parent runs.

@@ -1,5 +1,8 @@
 //! What a program in a box sees of its caller and leaves on the host.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+
 use rustix::process::Signal;
 
 use crate::place::Place;
@@ -34,6 +37,36 @@ fn the_exit_code_is_the_programs() {
     std::fs::write(place.host().join("plain"), "x").unwrap();
     place.sandbox("run", ["--name", "b", "./plain"]).run().code(126);
     place.sandbox("run", ["--name", "b/c", "true"]).run().code(125);
+    // A command line that cannot be understood is no program's failure either.
+    place.sandbox("run", ["--nmae", "b", "true"]).run().code(125).err_has("--nmae");
+    place.sandbox("run", ["--cpus", "many", "true"]).run().code(125).err_has("--cpus");
+    place.sandbox("run", ["--name", "b"]).run().code(125).err_has("PROGRAM");
+    place.sandbox("shell", ["--memory="]).run().code(125).err_has("--memory");
+}
+
+#[test]
+fn a_shell_gets_arguments() {
+    let place = Place::new();
+    let shell = |words: &[&str]| place.sandbox("shell", [&["--name", "b"], words].concat());
+    shell(&["--", "-c", "echo $0 $1; exit 3", "a", "b"]).env("SHELL", "/bin/sh").run().code(3).stdout("a b");
+    shell(&[]).stdin("echo typed").env("SHELL", "/bin/sh").run().ok().stdout("typed");
+}
+
+#[test]
+fn words_variables_and_folders_are_handed_on_byte_by_byte() {
+    let place = Place::new();
+    std::fs::create_dir(place.host().join(OsStr::from_bytes(b"f\xff"))).unwrap();
+    std::fs::write(place.host().join(OsStr::from_bytes(b"f\xff/hidden\xfe")), "secret").unwrap();
+    // The last word of the command line is the script's $0; sed writes its bytes as \NNN.
+    let caller = r#"f=$(printf 'f\377'); w=$(printf 'w\376'); cd "$f"; V=$w exec "$@" "$w""#;
+    let script = r#"echo "$0" "$V" | LC_ALL=C sed -n l; pwd | LC_ALL=C sed -n 's/.*\///; l'; echo new >"$0""#;
+    let run = place.script(script).by(["sh", "-c", caller, "sh"]).run();
+    run.ok().stdout("w\\376 w\\376$\nf\\377$");
+    // Rules as well.
+    let caller =
+        r#"cd "$(printf 'f\377')"; exec "$@" --hide "$(printf 'hidden\376')" -- sh -c 'cat hidden*; ls | cat'"#;
+    let run = place.sandbox("run", ["--name", "b"]).by(["sh", "-c", caller, "sh"]).run();
+    run.ok().stdout("hidden\u{fffd}\nw\u{fffd}");
 }
 
 #[test]

@@ -5,7 +5,6 @@
 
 use std::ffi::OsString;
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags, poll};
@@ -20,7 +19,7 @@ use crate::image::{Maps, Wishes, bundle, rootless};
 use crate::log;
 use crate::plan::ContainerId;
 use crate::sys::clone::{Child, Forked, fork};
-use crate::sys::exec::{Image, exit_now};
+use crate::sys::exec::{Image, exit_now, own_environment};
 use crate::sys::signal;
 
 crate::args! {
@@ -108,12 +107,9 @@ fn start(bundle: &Path, id: &ContainerId, mask: &signal::Mask) -> Result<Child> 
     let line: Vec<OsString> = std::env::args_os().collect();
     let (_, words) = cli::global(line.iter().skip(1).cloned())?;
     let own = [&["run".into(), bundle.into(), OsString::from(id.to_string())][..]].concat();
-    let words = line[..line.len() - words.len()].iter().cloned().chain(own);
-    let words: Vec<Vec<u8>> = words.map(OsString::into_vec).collect();
-    let variable = |(name, value): (OsString, OsString)| [name.into_vec(), value.into_vec()].join(&b'=');
-    let environment: Vec<Vec<u8>> = std::env::vars_os().map(variable).collect();
+    let words: Vec<OsString> = line[..line.len() - words.len()].iter().cloned().chain(own).collect();
     let what = || format!("execute {program:?}");
-    let image = Image::new(program.as_os_str().as_bytes(), &words, &environment).context(what)?;
+    let image = Image::new(program.as_os_str(), &words, &own_environment()).context(what)?;
     match fork(0, None).context(|| "clone3")? {
         Forked::Parent(child) => Ok(child),
         Forked::Child => {

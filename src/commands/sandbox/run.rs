@@ -8,7 +8,7 @@ use rustix::io::Errno;
 
 use super::{finish, profile, store};
 use crate::cli::values::{FromText, Size};
-use crate::cli::{Args as _, Command, Global, Group, Parsed};
+use crate::cli::{self, Args as _, Command, Global, Group, Parsed};
 use crate::commands::output;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Report, Rules, RunRequest, Seccomp};
@@ -120,10 +120,10 @@ fn run(global: &Global, parsed: Parsed) -> Result<u8> {
 
 /// The flags: those of the profiles, in their order, and over them what was typed.
 pub(super) fn args(parsed: &Parsed) -> Result<Args> {
-    let typed: Args = parsed.args()?;
+    let typed: Args = parsed.args().map_err(own_failure)?;
     let mut args = Args::default();
     typed.profile.iter().try_for_each(|name| profile::apply(name, &mut args)).map_err(own_failure)?;
-    parsed.args_over(args)
+    parsed.args_over(args).map_err(own_failure)
 }
 
 /// Runs a command with the flags of `run`, which are those of `shell` as well.
@@ -173,7 +173,7 @@ fn own_failure(error: Error) -> Error {
         Some(Errno::NOENT) if program => 127,
         Some(Errno::ACCESS | Errno::NOEXEC) if program => 126,
         None if text.contains("executable file not found in $PATH") => 127,
-        _ => 125,
+        _ => cli::NOT_THE_PROGRAMS,
     };
     error.exit_with(code)
 }

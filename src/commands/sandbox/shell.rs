@@ -9,17 +9,20 @@ pub const COMMAND: Command = Command {
     name: "sandbox shell",
     group: Group::Sandbox,
     about: "Run a shell in a box",
-    words: "",
+    words: "[ARGUMENT...]",
     details: "
-The same as `myrt sandbox run $SHELL`, or /bin/sh where SHELL is not set.
+The same as `myrt sandbox run $SHELL`, or /bin/sh where SHELL is not set. What follows the flags are
+the shell's own arguments.
 
-Example:
-  myrt sandbox shell --name try",
+Examples:
+  myrt sandbox shell --name try
+  myrt sandbox shell --name try -- -c 'make install'",
     flags: Args::FLAGS,
     run,
 };
 
 fn run(global: &Global, parsed: Parsed) -> Result<u8> {
     let shell = std::env::var_os("SHELL").filter(|shell| !shell.is_empty());
-    start(global, args(&parsed)?, vec![shell.unwrap_or_else(|| "/bin/sh".into())])
+    let shell = shell.unwrap_or_else(|| "/bin/sh".into());
+    start(global, args(&parsed)?, [vec![shell], parsed.words].concat())
 }

@@ -142,7 +142,7 @@ impl Tool {
             }
         }
         let env: Vec<String> = std::env::var("PATH").map(|path| format!("PATH={path}")).into_iter().collect();
-        Image::new(self.path.as_os_str().as_encoded_bytes(), &words, &env).context(|| format!("exec {:?}", self.path))
+        Image::new(self.path.as_os_str(), &words, &env).context(|| format!("exec {:?}", self.path))
     }
 }
 
