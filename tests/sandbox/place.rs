@@ -54,7 +54,11 @@ impl Place {
 
     /// One of an ordinary user, whose are the folders; where user namespaces are not for such ones, the test says so.
     pub fn ordinary() -> Option<Self> {
-        let user = Ordinary::get();
+        Self::of(Ordinary::get())
+    }
+
+    /// Likewise, of this user.
+    pub fn of(user: Ordinary) -> Option<Self> {
         let probe = TestCommand::new(user.prefix.iter()).args(["unshare", "--user", "true"]).run();
         if probe.exit_code() != 0 {
             println!("not run: this host lets no ordinary user make a user namespace");

@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use crate::place::Place;
 use crate::util::command::Output;
 use crate::util::tty::Terminal;
+use crate::util::user::Ordinary;
 use crate::util::{TestCommand, until};
 
 /// Whether the tests can do what only root can.
@@ -50,6 +51,22 @@ fn the_program_is_its_caller() {
     place.script("uname -n").run().ok().stdout(&TestCommand::new(["uname", "-n"]).run().out());
     // The same program sees the same files.
     assert_eq!(place.content_by(|command| place.wrap(command)), place.content_by(|command| place.by_caller(command)));
+}
+
+#[test]
+fn nobody_is_told_from_those_whom_the_namespace_does_not_know() {
+    if !is_root() {
+        return;
+    }
+    let Some(place) = Place::of(Ordinary::nobody()) else { return };
+    for (name, mode) in [("closed", 0o700), ("shown", 0o755)] {
+        std::fs::create_dir(place.host().join(name)).unwrap();
+        crate::util::command::set_mode(place.host().join(name), mode);
+    }
+    on_the_host(&place, "mkdir own; echo old >own/file");
+    place.script("echo new >own/file; echo x >y; ! ls closed; echo z >shown/z").run().fails().err_has("shown/z");
+    place.sandbox("commit", ["b"]).run().ok();
+    on_the_host(&place, "cat own/file y; ls").stdout("new\nx\nclosed\nown\nshown\ny");
 }
 
 #[test]

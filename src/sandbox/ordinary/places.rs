@@ -8,7 +8,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{Access, AtFlags, CWD, FileType, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, Stat};
 
 use super::super::host::HostMount;
 use super::is_fresh;
@@ -94,7 +94,7 @@ impl Search<'_> {
         match may_write(path) {
             None => false,
             Some(found) => {
-                if !covered || !is_own(&found) {
+                if !covered || !is_own(path, &found) {
                     self.found.insert(path.to_owned());
                 }
                 true
@@ -138,16 +138,25 @@ pub(super) fn may_write(path: &Path) -> Option<Stat> {
     let found = rustix::fs::lstat(path).ok()?;
     let folder = FileType::from_raw_mode(found.st_mode) == FileType::Directory;
     let access = |access| rustix::fs::accessat(CWD, path, access, AtFlags::empty()).is_ok();
-    let may = || access(Access::WRITE_OK | Access::EXEC_OK) || (is_own(&found) && writable_mount(path));
+    let may = || access(Access::WRITE_OK | Access::EXEC_OK) || (is_own(path, &found) && writable_mount(path));
     (folder && may()).then_some(found)
 }
 
-/// Whether a file is the caller's, by user and by group. In a user namespace that knows no others, theirs have the number
-/// of nobody.
-fn is_own(found: &Stat) -> bool {
+/// Whether a folder is the caller's, by user and by group.
+fn is_own(path: &Path, found: &Stat) -> bool {
     let own = (rustix::process::getuid().as_raw(), rustix::process::getgid().as_raw());
-    (found.st_uid, found.st_gid) == own
+    // In a user namespace that knows no others, theirs have the number of nobody. Where that is the caller, the kernel is
+    // asked: it lets none but the owner read a file without a trace.
+    let may_be_anybodys = own.0 == NOBODY;
+    let asked = || {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::NOATIME | OFlags::CLOEXEC;
+        rustix::fs::open(path, flags, Mode::empty()).is_ok()
+    };
+    (found.st_uid, found.st_gid) == own && (!may_be_anybodys || asked())
 }
+
+/// The number that stands for users whom a user namespace does not know (/proc/sys/kernel/overflowuid).
+const NOBODY: u32 = 65534;
 
 fn writable_mount(path: &Path) -> bool {
     let flags = rustix::fs::statvfs(path).map(|found| found.f_flag);
