@@ -148,7 +148,7 @@ engines() {
 
 # What runs in the machine says itself how many tests passed; here it is seen that the script tells the truth about the rest.
 vm() {
-    need_release
+    need_release --bins
     check "an exit code comes out of the machine" exits 7 env MYRT="$myrt" "$root/scripts/vm.sh" run -- sh -c 'exit 7'
     check "a machine that dies is told from a command that fails" \
         exits 125 env MYRT="$myrt" "$root/scripts/vm.sh" run -- sh -c 'echo c >/proc/sysrq-trigger; sleep 60'

@@ -10,9 +10,10 @@
 #                          kept when root calls; an ordinary user's files become root's.
 #   --timeout SECONDS      for run: ends a machine that is still at it (default 1800)
 #
-# Each machine begins from the same disk and forgets what was done in it. myrt is /usr/local/bin/myrt inside: the release
-# of this checkout, or what MYRT names. The host needs KVM for speed only; without it the machine is emulated. VM_MIRROR
-# names another Debian mirror than mmdebstrap's default, VM_APPEND adds to the kernel's command line.
+# Each machine begins from the same disk and forgets what was done in it. myrt is /usr/local/bin/myrt inside, with the
+# programs beside it: the release of this checkout, or what MYRT names. The host needs KVM for speed only; without it the
+# machine is emulated. VM_MIRROR names another Debian mirror than mmdebstrap's default, VM_APPEND adds to the kernel's
+# command line.
 # An exit code of 125 says that the machine failed, not the command.
 . "$(dirname "$0")/lib.sh"
 
@@ -163,10 +164,15 @@ trap 'exit 143' TERM
 prepare() {
     need_package qemu-system-x86 util-linux
     build
-    if [ -z "${MYRT:-}" ]; then need_release; MYRT=$myrt; fi
+    if [ -z "${MYRT:-}" ]; then need_release --bins; MYRT=$myrt; fi
     job=$(mktemp -d "${TMPDIR:-/var/tmp}/myrt-vm.XXXXXX")
     mkdir -p "$job/fs/job" "$job/fs/usr/local/bin"
     install -m 755 "$MYRT" "$job/fs/usr/local/bin/myrt"
+    # The programs that it becomes for some commands.
+    local beside
+    for beside in "${MYRT%/*}"/myrt-{sandbox,image}; do
+        [ ! -x "$beside" ] || install -m 755 "$beside" "$job/fs/usr/local/bin/"
+    done
 }
 
 # copy PATH[:GUEST]

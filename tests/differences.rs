@@ -68,6 +68,7 @@ crate::differences! {
     SCOPE_PROPERTIES: Crun "crun 1.8 writes limits to the cgroup of a scope, where systemd does not know of them",
     SCOPE_COLLECTED: Both "runc 1.1 and crun 1.8 leave a scope that failed in systemd's list until somebody resets it",
     SCOPE_TAKEN: Own "a scope in which somebody lives is refused, and never stopped by the clean-up of the refused container",
+    BOXES: Own "peers have no sandbox",
     SCOPE_LEFT: Own "a delete that cannot ask systemd waits until that has let go of the scope",
     UNIT_NAMES: Own "a name that systemd would refuse is refused by its field, before anything is made",
     KILLED_CREATE_SCOPE: Both "what a create leaves that was killed before it wrote its state is not found again",

@@ -1,9 +1,11 @@
-//! What this host offers: for `check`, which tells a person; no start of a container comes here.
+//! What this host offers: for `check`, which tells a person, and for an ordinary user with limits; no start of a container
+//! comes here.
 
 use std::path::{Path, PathBuf};
 
 use super::layout::{Kind, Layout};
 use super::path::{join, parent};
+use super::record::Driver;
 use super::{file, systemd};
 use crate::error::Result;
 
@@ -55,6 +57,13 @@ pub fn host(rootless: bool) -> Host {
     }
     host.controllers.sort_unstable();
     host
+}
+
+/// Who makes an ordinary user's cgroup for limits: the user's own systemd manager where there is one on v2, since what the
+/// user makes in a slice loses its controllers when that manager looks at it again; else the user.
+pub fn driver_of_user() -> Driver {
+    let is_v2 = Layout::detect(true).is_ok_and(|layout| layout.kind == Kind::V2);
+    if is_v2 && systemd::reachable(true).is_ok() { Driver::Systemd } else { Driver::Cgroupfs }
 }
 
 fn words(folder: &Path, name: &str) -> Vec<String> {

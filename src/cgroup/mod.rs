@@ -30,14 +30,14 @@ use std::path::PathBuf;
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Gid, Signal, Uid};
+use rustix::process::{Gid, Pid, Signal, Uid};
 
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::plan::spec::Resources;
 
 pub use self::events::{Oom, OomEvents};
-pub use self::host::{Host, host};
+pub use self::host::{Host, driver_of_user, host};
 pub use self::layout::Kind;
 pub use self::record::{Driver, OF_BOXES, Record, Request, Tree};
 pub use self::remove::remove_record;
@@ -252,6 +252,21 @@ impl Cgroup {
         self.target = None;
         self.gates.push(Gate { file, folder, v2: true });
         Ok(())
+    }
+
+    /// Whether it is a unit of an ordinary user's systemd manager. Who stands outside of that manager's cgroups, as in a login
+    /// session, may move nothing into it: the manager is asked, by [`Cgroup::attach`].
+    pub fn is_of_a_users_manager(&self) -> bool {
+        self.record.unit.as_ref().is_some_and(|unit| unit.user)
+    }
+
+    /// In the parent: has systemd move a further process into the container's unit.
+    ///
+    /// # Errors
+    /// Where it refuses, or there is no unit.
+    pub fn attach(&self, pid: Pid) -> Result<()> {
+        let unit = self.record.unit.as_ref().ok_or_else(|| Error::new("the container is no unit of systemd's"))?;
+        systemd::attach(unit, pid.as_raw_nonzero().get().unsigned_abs())
     }
 
     /// Whether [`Cgroup::enter`] has anything to do.

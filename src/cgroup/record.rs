@@ -38,7 +38,7 @@ pub struct Request<'a> {
     pub driver: Driver,
     /// `annotations`; those named `org.systemd.property.*` become properties of the unit.
     pub annotations: &'a BTreeMap<String, String>,
-    /// Whether the caller is an ordinary user, who can do only what was delegated.
+    /// Whether an ordinary user goes without what was not delegated, instead of being refused.
     pub rootless: bool,
 }
 
@@ -159,16 +159,18 @@ impl Record {
     }
 
     fn plan_unit(request: &Request<'_>, base: Self) -> Result<Self> {
-        let unit = UnitPath::of(request.path, request.id, request.rootless)?;
+        // The machine's own manager refuses everybody but root.
+        let user = request.rootless || !rustix::process::geteuid().is_root();
+        let unit = UnitPath::of(request.path, request.id, user)?;
         let below = unit.cgroup()?;
-        let layout = Layout::detect(request.rootless)?;
+        let layout = Layout::detect(user)?;
         let trees = layout.hierarchies.into_iter().map(|hierarchy| {
-            let manager = if request.rootless { manager_of(&hierarchy.own) } else { String::from("/") };
+            let manager = if user { manager_of(&hierarchy.own) } else { String::from("/") };
             Tree::new(hierarchy, join(&manager, &below))
         });
         let trees = trees.collect();
         let properties = annotations::from_annotations(request.annotations)?;
-        let unit = Unit { name: unit.name, slice: unit.slice, user: request.rootless, properties };
+        let unit = Unit { name: unit.name, slice: unit.slice, user, properties };
         Ok(Self { trees, unit: Some(unit), ..base })
     }
 

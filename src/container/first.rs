@@ -92,7 +92,9 @@ impl FirstProcess {
         let births = NamespaceKind::Pid.flag();
         if clone::setns(&own, births).is_err() {
             // What is between would count as one more process there.
-            cgroup.enter_instead(Errno::PERM)?;
+            if !cgroup.is_of_a_users_manager() {
+                cgroup.enter_instead(Errno::PERM)?;
+            }
             return Ok((launch::fork(0, &mut Cgroup::none())?, true));
         }
         clone::setns(&self.child.pidfd, births).context(what)?;

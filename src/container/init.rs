@@ -268,8 +268,9 @@ fn enter_namespaces(init: &Init<'_>, cgroup: &Cgroup, proc: &ProcFs) -> Result<(
                 init.wire.send(&Message::Second(child.pid.as_raw_nonzero().get(), child.pidfd))?;
                 crate::sys::exec::exit_now(0);
             }
-            // Its ids are written once the parent knows of it.
+            // Its ids are written once the parent knows of it, or its cgroup is entered for it.
             Forked::Child if flags & NamespaceKind::User.flag() != 0 => init.wire.wait_for_proceed()?,
+            Forked::Child if init.first.is_some() && cgroup.is_of_a_users_manager() => init.wire.wait_for_proceed()?,
             Forked::Child => {}
         }
     }

@@ -174,8 +174,8 @@ impl<'a> Launch<'a> {
     fn equip(&mut self) -> Result<()> {
         let _step = trace::step("equip");
         if self.first.is_some() {
-            // It has its ids, and all that it waits for is the filter.
-            return init::send_filter(self.plan, &self.wire);
+            // It has its ids, and all that it waits for is the filter, if its cgroup is not systemd's affair.
+            return if self.cgroup.is_of_a_users_manager() { Ok(()) } else { init::send_filter(self.plan, &self.wire) };
         }
         let pid = self.child.pid;
         if namespaces::clone_flags(&self.plan.namespaces) & NamespaceKind::User.flag() != 0 {
@@ -264,7 +264,15 @@ impl<'a> Launch<'a> {
             self.settle_user_namespace()?;
             self.wire.send(&Message::Proceed)?;
         }
-        if self.first.is_some() { Ok(()) } else { self.note_process() }
+        if self.first.is_none() {
+            return self.note_process();
+        }
+        if self.cgroup.is_of_a_users_manager() {
+            self.cgroup.attach(pid)?;
+            self.wire.send(&Message::Proceed)?;
+            init::send_filter(self.plan, &self.wire)?;
+        }
+        Ok(())
     }
 
     /// The mounts are there, the old root still is: devices move in, and the hooks of the runtime's namespace run.

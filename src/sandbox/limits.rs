@@ -4,7 +4,7 @@
 use std::os::fd::AsFd;
 
 use crate::bail;
-use crate::cgroup::{Driver, OF_BOXES};
+use crate::cgroup::{Driver, OF_BOXES, driver_of_user};
 use crate::error::{Context, Error, Result};
 use crate::plan::Plan;
 use crate::plan::spec::{Cpu, DeviceRule, Memory, Pids};
@@ -48,8 +48,7 @@ const FLAGS: [(&str, &str); 3] =
     [("linux.resources.memory.", "--memory"), ("linux.resources.cpu.", "--cpus"), ("linux.resources.pids.", "--pids")];
 
 /// What an ordinary user can do who may make no cgroup.
-const NOT_DELEGATED: &str =
-    "a cgroup has to be delegated to you: `systemd-run --user --scope -p Delegate=yes myrt …`; or run it as root";
+const NOT_DELEGATED: &str = "a session of systemd can give you one (`loginctl enable-linger USER` keeps it, XDG_RUNTIME_DIR names it); or run it as root";
 
 impl Limits {
     /// Refuses what cannot be meant.
@@ -80,11 +79,16 @@ impl Limits {
         if self.are_none() {
             return Ok(Driver::Disabled);
         }
+        let is_root = rustix::process::geteuid().is_root();
+        let driver = match driver {
+            Driver::Cgroupfs if !is_root => driver_of_user(),
+            asked => asked,
+        };
         let found = rustix::fs::fstat(folder).context(|| format!("stat the box {name}"))?;
         let unique = format!("{name}-{:x}-{}", found.st_dev, found.st_ino);
         plan.cgroups_path = Some(match driver {
             Driver::Systemd => format!(":{OF_BOXES}:{unique}"),
-            _ if rustix::process::geteuid().is_root() => format!("/{OF_BOXES}/{unique}"),
+            _ if is_root => format!("/{OF_BOXES}/{unique}"),
             // An ordinary user makes cgroups beside the own one at most.
             _ => format!("{OF_BOXES}/{unique}"),
         });

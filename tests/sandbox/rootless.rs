@@ -58,7 +58,9 @@ fn nobody_is_told_from_those_whom_the_namespace_does_not_know() {
     if !is_root() {
         return;
     }
-    let Some(place) = Place::of(Ordinary::nobody()) else { return };
+    let prefix = "setpriv --reuid 65534 --regid 65534 --clear-groups".split(' ').map(str::to_owned).collect();
+    let nobody = Ordinary { uid: 65534, gid: 65534, range: None, prefix };
+    let Some(place) = Place::of(nobody) else { return };
     for (name, mode) in [("closed", 0o700), ("shown", 0o755)] {
         std::fs::create_dir(place.host().join(name)).unwrap();
         crate::util::command::set_mode(place.host().join(name), mode);

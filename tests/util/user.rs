@@ -37,19 +37,13 @@ impl Ordinary {
         let helpers = ["newuidmap", "newgidmap"].iter().all(|helper| which(helper).is_some());
         let range = helpers.then(|| range_of("/etc/subuid", &name, uid)).flatten();
         let range = range.filter(|start| range_of("/etc/subgid", &name, uid) == Some(*start));
-        let prefix = if rustix::process::geteuid().is_root() { prefix(uid, gid) } else { Vec::new() };
+        let mut prefix = Vec::new();
+        if rustix::process::geteuid().is_root() {
+            let (uid, gid) = (uid.to_string(), gid.to_string());
+            prefix = ["setpriv", "--reuid", &uid, "--regid", &gid, "--clear-groups"].map(str::to_owned).to_vec();
+        }
         Self { uid, gid, range, prefix }
     }
-
-    /// The user `nobody`, whose numbers stand for all whom a user namespace does not know. For tests that root runs.
-    pub fn nobody() -> Self {
-        let number = 65534;
-        Self { uid: number, gid: number, range: None, prefix: prefix(number, number) }
-    }
-}
-
-fn prefix(uid: u32, gid: u32) -> Vec<String> {
-    ["setpriv", "--reuid", &uid.to_string(), "--regid", &gid.to_string(), "--clear-groups"].map(str::to_owned).to_vec()
 }
 
 /// Several tests and several test processes may come here at once.

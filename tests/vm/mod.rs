@@ -12,12 +12,14 @@
 //! | `systemd.rs` | scopes and slices, their properties, names, what happens to them from outside |
 //! | `buses.rs` | by which bus systemd is reached, and what is said where there is none |
 //! | `session.rs` | an ordinary user's own systemd, and root of a user namespace who asks it |
+//! | `boxes.rs` | sandboxes: an ordinary user's, and limits of boxes |
 //! | `delegation.rs` | delegated controllers, and cgroups that are a container's own |
 //! | `apparmor.rs` | profiles entered and enforced |
 //! | `fallbacks.rs` | newer features that Linux 6.1 lacks |
 //! | `events.rs` | statistics against the files they come from, pressure |
 
 mod apparmor;
+mod boxes;
 mod buses;
 mod controllers;
 mod controllers_bite;

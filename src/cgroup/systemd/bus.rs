@@ -123,6 +123,15 @@ impl Manager {
         reply.map(drop).map_err(|error| explain(&error, format!("systemd: change the unit {unit}")))
     }
 
+    /// Moves a process into the cgroup of a unit that delegates it. A user's manager has the system's do what it may not.
+    ///
+    /// # Errors
+    /// Where systemd refuses.
+    pub(super) fn attach(&self, unit: &str, pid: u32) -> Result<()> {
+        let reply = self.call(PATH, MANAGER, "AttachProcessesToUnit", &(unit, "", vec![pid]));
+        reply.map(drop).map_err(|error| explain(&error, format!("systemd: move process {pid} into the unit {unit}")))
+    }
+
     /// Stops a unit and forgets it, also if it failed. One that is gone is fine.
     ///
     /// # Errors

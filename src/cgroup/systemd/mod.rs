@@ -55,6 +55,11 @@ fn placed(text: &str, tree: &Tree) -> Option<String> {
     text.lines().filter_map(parse_line).find(|(names, _)| *names == tree.controllers).map(|(_, path)| path.to_owned())
 }
 
+/// Moves a further process into the unit.
+pub(super) fn attach(unit: &Unit, pid: u32) -> Result<()> {
+    bus::Manager::connect(unit.user)?.attach(&unit.name, pid)
+}
+
 /// Changes the limits of the unit.
 pub(super) fn update(record: &Record, resources: &Resources) -> Result<()> {
     let Some(unit) = &record.unit else { return Ok(()) };

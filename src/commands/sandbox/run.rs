@@ -89,9 +89,9 @@ a sentence says why.
 Without --name the box is thrown away if nothing was changed. Otherwise you are asked what to do
 with it, in a terminal; elsewhere it is kept, and its name is written to stderr.
 
-Limits hold in a cgroup of the run's own; where the caller may make none, they are refused. The
-default system calls are all but those that no installer needs and attackers do: mounts, namespaces,
-kernel modules, keys, BPF, io_uring.
+Limits hold in a cgroup of the run's own: an ordinary user's is a scope of that user's systemd manager,
+where there is one. Where no cgroup can be had they are refused. The default system calls are all but
+those that no installer needs and attackers do: mounts, namespaces, kernel modules, keys, BPF, io_uring.
 
 At the end a few lines on stderr say what the program tried in vain (mounts, kernel modules, clocks,
 namespaces, device nodes), what is not kept apart and whether --memory killed any of it; `sandbox list
