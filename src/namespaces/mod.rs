@@ -82,6 +82,9 @@ pub fn explain_clone(flags: u64, errno: Errno) -> Error {
         Errno::NOSPC | Errno::USERS => {
             error.hint("too many namespaces: raise the limits in /proc/sys/user, or remove containers")
         }
+        Errno::NOSYS => error.hint(
+            "the filter of system calls around this forbids clone3: run it outside of the sandbox or container that it is in",
+        ),
         Errno::INVAL if flags != 0 => error.hint("the kernel lacks one of these namespaces: `myrt check` says which"),
         Errno::AGAIN => error.hint("too many processes: raise `ulimit -u` or the pids limit of the cgroup around"),
         _ => error,
@@ -347,5 +350,6 @@ mod tests {
         assert_eq!(error.to_string(), "clone with new namespaces (user, pid): operation not permitted");
         assert!(error.remedy().unwrap().contains("myrt check"));
         assert!(explain_clone(NamespaceKind::Pid.flag(), Errno::PERM).remedy().unwrap().contains("root"));
+        assert!(explain_clone(flags, Errno::NOSYS).remedy().unwrap().contains("outside"));
     }
 }
