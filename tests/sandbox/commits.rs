@@ -1,9 +1,11 @@
 //! `commit` and `undo`.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 
 use crate::place::Place;
-use crate::util::TestCommand;
+use crate::util::{TestCommand, Value};
 
 /// One script for each kind of file, which makes it as `x`.
 const KINDS: [&str; 7] = [
@@ -122,6 +124,49 @@ fn a_folder_that_one_run_changes_and_the_next_removes_is_no_conflict() {
             assert_eq!(place.host().join("d/new").exists(), second.contains("new"), "{first}, {second}");
         }
     }
+}
+
+#[test]
+fn a_dry_run_tells_what_a_commit_would_do_and_writes_nothing() {
+    let place = Place::new();
+    let path = |name: &str| place.host().join(name).display().to_string();
+    let odd = OsStr::from_bytes(b"odd\xff");
+    for name in ["one", "other"] {
+        std::fs::write(place.host().join(name), "old").unwrap();
+    }
+    place.script("echo new >one; rm other; mkdir d; echo x >d/f; echo x >\"$(printf 'odd\\377')\"").run().ok();
+    let before = place.picture();
+    let commit = |words: &[&str]| place.sandbox("commit", [&["b"], words].concat());
+    let paths = |names: &[&str]| names.iter().map(|name| format!("\n  {}", path(name))).collect::<String>();
+    let all = paths(&["d", "d/f", "odd\\xff", "one", "other"]);
+    commit(&["--dry-run"]).run().ok().stdout(&format!("5 would be taken over:{all}"));
+    commit(&["-n", "one"]).run().ok().stdout(&format!("1 would be taken over:{}", paths(&["one"])));
+    let told = commit(&["--dry-run", "--format", "json", "odd*"]).run().ok().json();
+    let hex: String = place.host().join(odd).as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    assert_eq!((&told["outcome"], &told["count"]), (&"possible".into(), &1.into()));
+    assert_eq!((&told["paths"][0]["pathHex"], &told["box"]), (&hex.into(), &"b".into()));
+    assert_eq!(place.picture(), before);
+
+    // What stands in the way is told as by a commit.
+    std::fs::write(place.host().join("one"), "of the host").unwrap();
+    let before = place.picture();
+    commit(&["--dry-run"]).run().code(3).err_has(&path("one"));
+    let told = commit(&["--dry-run", "--format", "json"]).run();
+    let told: Value = serde_json::from_str(&told.code(3).out()).unwrap();
+    assert_eq!((&told["outcome"], &told["conflicts"][0]["path"]), (&"conflicts".into(), &path("one").into()));
+    let ours = commit(&["--dry-run", "--theirs"]).run();
+    ours.ok().out_has("4 would be taken over:").out_has(&format!("1 left as the host has them:{}", paths(&["one"])));
+    commit(&["--dry-run", "--theirs", "one"]).run().ok().out_has("nothing would be taken over\n1 left");
+    assert_eq!(place.picture(), before);
+
+    let before = place.content();
+    let told = commit(&["--theirs", "--format", "json"]).run().ok().json();
+    assert_eq!((&told["outcome"], &told["count"]), (&"done".into(), &4.into()));
+    assert_eq!((&told["left"][0]["path"], told.get("paths")), (&path("one").into(), None));
+    assert!(!place.host().join("other").exists());
+    let told = place.sandbox("undo", ["b", "--format", "json"]).run().ok().json();
+    assert_eq!((&told["outcome"], &told["count"]), (&"done".into(), &4.into()));
+    assert_eq!(place.content(), before);
 }
 
 #[test]

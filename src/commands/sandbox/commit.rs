@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
+use super::outcome::{self, Deed};
 use super::store;
 use crate::bail;
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
-use crate::commands::output;
-use crate::error::{Error, Result};
-use crate::sandbox::commit::{self, Outcome, Winner};
-use crate::sandbox::{BoxName, text};
+use crate::commands::Format;
+use crate::error::Result;
+use crate::sandbox::BoxName;
+use crate::sandbox::commit::{self, Winner};
 
 crate::args! {
     /// Flags of `sandbox commit`.
@@ -21,13 +22,14 @@ crate::args! {
         resume: bool = "--resume",
         /// Take back what an interrupted commit has done
         rollback: bool = "--rollback",
+        /// Write nothing: say what the host would get, and what stands in the way
+        dry_run: bool = "--dry-run -n",
+        /// table (default) or json
+        format: Option<Format> = "--format -f FORMAT",
         /// Where boxes are kept
         store: Option<PathBuf> = "--store DIR",
     }
 }
-
-/// The exit code of a commit or an undo that wrote nothing, because of conflicts.
-pub(super) const CONFLICTS: u8 = 3;
 
 /// The row.
 pub const COMMAND: Command = Command {
@@ -41,7 +43,8 @@ All changes, or those that a PATTERN means: a path, absolute or from the current
 extended attributes, hard links and holes are kept.
 
 Paths that the host has changed since the box saw them are conflicts: they are listed, nothing is
-written, and the exit code is 3, unless --ours or --theirs says who wins.
+written, and the exit code is 3, unless --ours or --theirs says who wins. --dry-run looks for them in
+the same way, and lists what would be written.
 
 What fails halfway is taken back. After a commit that was killed, --resume or --rollback has to
 come first. `myrt sandbox undo` takes the last commit back.
@@ -49,6 +52,7 @@ come first. `myrt sandbox undo` takes the last commit back.
 After a commit of everything the box is empty; after one of a part it still holds all.
 
 Examples:
+  sudo myrt sandbox commit try --dry-run
   sudo myrt sandbox commit try
   sudo myrt sandbox commit try '/etc/*.conf' /usr/local",
     flags: Args::FLAGS,
@@ -67,38 +71,21 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let name = BoxName::new(&name.to_string_lossy())?;
     let mut held = store(args.store)?.hold(&name)?;
     super::warn_of_unmounted(&held)?;
-    let plain = patterns.is_empty() && winner == Winner::Nobody;
+    let plain = patterns.is_empty() && winner == Winner::Nobody && !args.dry_run;
     let outcome = match (args.resume, args.rollback) {
+        (false, false) if args.dry_run => commit::preview(&mut held, patterns, winner)?,
         (false, false) => commit::commit(&mut held, patterns, winner)?,
         (true, true) => bail!("--resume and --rollback contradict each other"),
-        _ if !plain => bail!("--resume and --rollback mean the commit as it was begun: no pattern, no winner"),
+        _ if !plain => {
+            bail!("--resume and --rollback mean the commit as it was begun: no pattern, no winner, no --dry-run")
+        }
         (true, false) => commit::resume(&mut held)?,
         (false, true) => commit::rollback(&mut held)?,
     };
-    report(&outcome, if args.rollback { "taken back" } else { "taken over" })
-}
-
-/// Paths, one a line, as `diff` writes them.
-pub(super) fn lines(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| format!("  {}\n", text::shown(path))).collect()
-}
-
-/// Says how it ended; gives the exit code.
-pub(super) fn report(outcome: &Outcome, deed: &str) -> Result<u8> {
-    match outcome {
-        Outcome::Nothing => output::print("nothing to do\n").map(|()| 0),
-        Outcome::Done { count, left } => {
-            let left = match left.len() {
-                0 => String::new(),
-                more => format!("{more} left as the host has them:\n{}", lines(left)),
-            };
-            output::print(&format!("{count} {deed}\n{left}")).map(|()| 0)
-        }
-        Outcome::Conflicts(paths) => {
-            let error = Error::new(format!("the host has changed these since:\n{}nothing was written", lines(paths)));
-            Err(error
-                .exit_with(CONFLICTS)
-                .hint("look at both, then --ours takes the box's, --theirs leaves the host's"))
-        }
-    }
+    let deed = Deed {
+        done: if args.rollback { "taken back" } else { "taken over" },
+        conflicts: "the host has changed these since",
+        remedy: "look at both, then --ours takes the box's, --theirs leaves the host's",
+    };
+    outcome::tell(name.as_str(), &outcome, &deed, args.format.unwrap_or_default())
 }

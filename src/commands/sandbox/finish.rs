@@ -47,7 +47,7 @@ pub(super) fn decide(store: &Store, ended: Ended) -> Result<u8> {
             }
             Some("c" | "commit") => match commit::commit(&mut held, &[], Winner::Nobody) {
                 Ok(Outcome::Conflicts(paths)) => {
-                    let lines = super::commit::lines(&paths);
+                    let lines = super::outcome::lines(&paths);
                     output::note(&format!("myrt: nothing was written, the host has changed these since:\n{lines}"));
                 }
                 Ok(_) => {

@@ -7,6 +7,7 @@ mod discard;
 mod export;
 mod finish;
 mod list;
+mod outcome;
 mod profile;
 mod prune;
 mod run;

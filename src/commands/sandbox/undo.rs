@@ -2,17 +2,21 @@
 
 use std::path::PathBuf;
 
-use super::{commit::CONFLICTS, names, store};
+use super::outcome::{self, Deed};
+use super::{names, store};
 use crate::bail;
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
-use crate::error::{Error, Result};
-use crate::sandbox::commit::{self, Outcome};
+use crate::commands::Format;
+use crate::error::Result;
+use crate::sandbox::commit;
 
 crate::args! {
     /// Flags of `sandbox undo`.
     pub struct Args {
         /// Also where the host has changed a path since the commit
         force: bool = "--force -f",
+        /// table (default) or json
+        format: Option<Format> = "--format FORMAT",
         /// Where boxes are kept
         store: Option<PathBuf> = "--store DIR",
     }
@@ -41,13 +45,11 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let names = names(&parsed)?;
     let [name] = names.as_slice() else { bail!("undo: the name of one box is expected") };
     let mut held = store(args.store)?.hold(name)?;
-    match commit::undo(&mut held, args.force)? {
-        Outcome::Conflicts(paths) => {
-            let lines = super::commit::lines(&paths);
-            Err(Error::new(format!("the host has changed these since the commit:\n{lines}nothing was written"))
-                .exit_with(CONFLICTS)
-                .hint("--force brings back what was there before the commit; what came after it is lost, or the box's"))
-        }
-        outcome => super::commit::report(&outcome, "taken back"),
-    }
+    let outcome = commit::undo(&mut held, args.force)?;
+    let deed = Deed {
+        done: "taken back",
+        conflicts: "the host has changed these since the commit",
+        remedy: "--force brings back what was there before the commit; what came after it is lost, or the box's",
+    };
+    outcome::tell(name.as_str(), &outcome, &deed, args.format.unwrap_or_default())
 }

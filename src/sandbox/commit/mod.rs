@@ -11,7 +11,7 @@ mod moves;
 mod plan;
 mod steps;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CString, OsString};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -64,6 +64,33 @@ pub enum Outcome {
         /// Those that were left to the host.
         left: Vec<PathBuf>,
     },
+    /// Nothing was written, since that was not asked for.
+    Possible {
+        /// What the host would get.
+        paths: Vec<PathBuf>,
+        /// Those that would be left to the host.
+        left: Vec<PathBuf>,
+    },
+}
+
+/// A commit before anything is written.
+enum Prepared {
+    /// There is nothing to write.
+    Ended(Outcome),
+    Ready(Ready),
+}
+
+/// All that a commit is going to do.
+struct Ready {
+    /// Those of the box.
+    changes: Vec<Change>,
+    /// Which of them the host gets.
+    selected: BTreeSet<usize>,
+    /// What is left to the host.
+    left: Vec<PathBuf>,
+    /// Whether those are all.
+    whole: bool,
+    journal: Journal,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -74,6 +101,40 @@ struct After(#[serde(with = "text::as_text")] PathBuf, Option<Seen>);
 /// # Errors
 /// Where an earlier commit is unfinished, a pattern means nothing, or the host cannot be written to; then it is as before.
 pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Outcome> {
+    let Ready { changes, selected, left, whole, journal } = match prepare(held, patterns, winner)? {
+        Prepared::Ended(outcome) => return Ok(outcome),
+        Prepared::Ready(ready) => ready,
+    };
+    journal.begin(held)?;
+    match finish(held, &journal) {
+        // It was taken back, and each file can still be copied.
+        Err(error) if journal.moves().next().is_some() && moves::are_refused(&error) && stage(held)?.is_none() => {
+            let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
+            let journal = plan::journal(&chosen, &changes, &base::roots(held)?, whole, HashMap::new())?;
+            journal.begin(held)?;
+            finish(held, &journal)?;
+        }
+        other => other?,
+    }
+    Ok(Outcome::Done { count: selected.len(), left })
+}
+
+/// What [`commit()`] would do, found out in the same way; nothing of the host is changed.
+///
+/// # Errors
+/// As those of a commit, as far as they show before it writes.
+pub fn preview(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Outcome> {
+    match prepare(held, patterns, winner)? {
+        Prepared::Ended(Outcome::Done { left, .. }) => Ok(Outcome::Possible { paths: Vec::new(), left }),
+        Prepared::Ended(outcome) => Ok(outcome),
+        Prepared::Ready(Ready { changes, selected, left, .. }) => {
+            let paths = selected.iter().map(|place| changes[*place].path.clone()).collect();
+            Ok(Outcome::Possible { paths, left })
+        }
+    }
+}
+
+fn prepare(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Prepared> {
     require_finished(held)?;
     base::settle(held)?;
     let changes = changes::of(held)?;
@@ -99,7 +160,7 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
     let paths = |places: &[usize]| places.iter().map(|place| changes[*place].path.clone()).collect::<Vec<_>>();
     let mut left = Vec::new();
     match winner {
-        Winner::Nobody if !conflicts.is_empty() => return Ok(Outcome::Conflicts(paths(&conflicts))),
+        Winner::Nobody if !conflicts.is_empty() => return Ok(Prepared::Ended(Outcome::Conflicts(paths(&conflicts)))),
         Winner::Theirs => {
             // What the box put into a folder of its own cannot go where the host has something else by now. A folder that
             // both have keeps the host's mode and owner, and takes entries all the same.
@@ -115,7 +176,8 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
         Winner::Nobody | Winner::Ours => {}
     }
     if selected.is_empty() {
-        return Ok(if left.is_empty() { Outcome::Nothing } else { Outcome::Done { count: 0, left } });
+        let outcome = if left.is_empty() { Outcome::Nothing } else { Outcome::Done { count: 0, left } };
+        return Ok(Prepared::Ended(outcome));
     }
     let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
     let whole = chosen.len() == changes.len() && changes::unmounted(held)?.is_empty();
@@ -125,21 +187,10 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
         // Between the two looks somebody may have put another file there.
         let moved = moved(&journal, &roots, &seen)?;
         if !moved.is_empty() {
-            return Ok(Outcome::Conflicts(moved));
+            return Ok(Prepared::Ended(Outcome::Conflicts(moved)));
         }
     }
-    drop(roots);
-    journal.begin(held)?;
-    match finish(held, &journal) {
-        // It was taken back, and each file can still be copied.
-        Err(error) if journal.moves().next().is_some() && moves::are_refused(&error) && stage(held)?.is_none() => {
-            let journal = plan::journal(&chosen, &changes, &base::roots(held)?, whole, HashMap::new())?;
-            journal.begin(held)?;
-            finish(held, &journal)?;
-        }
-        other => other?,
-    }
-    Ok(Outcome::Done { count: chosen.len(), left })
+    Ok(Prepared::Ready(Ready { changes, selected, left, whole, journal }))
 }
 
 /// Files that are to get other attributes and are not those that were seen.

@@ -121,7 +121,7 @@ struct File {
 }
 
 /// A path as text, and its bytes where that is not all of it.
-fn lossless(path: &Path) -> (String, Option<String>) {
+pub(in crate::commands::sandbox) fn lossless(path: &Path) -> (String, Option<String>) {
     let bytes = path.as_os_str().as_bytes();
     let hex = || bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     (path.to_string_lossy().into_owned(), std::str::from_utf8(bytes).is_err().then(hex))

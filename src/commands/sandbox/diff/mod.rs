@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 pub(super) use self::listing::count;
 
+pub(super) use self::json::lossless;
 use self::json::{Document, Report};
 use self::paint::{Color, Paint};
 use self::tree::tree;
