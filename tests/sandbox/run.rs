@@ -70,6 +70,25 @@ fn words_variables_and_folders_are_handed_on_byte_by_byte() {
 }
 
 #[test]
+fn a_root_that_may_trace_nobody_has_boxes() {
+    // The program is forked twice then, and the first process keeps its rights until it is in its root.
+    let place = Place::new();
+    let by = ["setpriv", "--bounding-set", "-sys_ptrace"];
+    std::fs::write(place.host().join("old"), "old").unwrap();
+    let before = place.picture();
+    let script =
+        "grep -q '^CapEff:.0000000000000000' /proc/1/status; ! readlink /proc/1/root; cat old; echo new >old; exit 7";
+    place.script(script).by(by).run().code(7).stdout("old");
+    place.script("kill -TERM $$").by(by).run().code(143);
+    place.sandbox("run", ["--name", "b", "no-such-program"]).by(by).run().code(127);
+    for flags in [["--memory", "64m"], ["--net", "private"], ["--seccomp", "unconfined"]] {
+        let words = ["--name", "b"].iter().chain(&flags).copied().chain(["cat", "old"]);
+        place.sandbox("run", words).by(by).run().ok().stdout("new");
+    }
+    assert_eq!(place.picture(), before);
+}
+
+#[test]
 fn streams_folder_environment_and_user_are_the_callers() {
     let place = Place::new();
     let command = |script: &str| {
