@@ -3,9 +3,10 @@
 //   pairs [-n ROUNDS] [-w WARMUPS] [-i IDLE_MS] [-c CASE] [-o FILE] [-s] NAME COMMAND… [+ COMMAND…] [-- NAME COMMAND…]…
 //
 // Every contender is run once a round, in an order that is shuffled anew each round (by a fixed seed): the kernel still takes
-// down what one has left behind while the next one runs, so that no one may always follow the same neighbour. `+` joins commands into one measured run (create + start + delete). `{n}` in an argument becomes the number
-// of the round, `{u}` a number that no other run has. Measured is the time from the spawn to the reaped exit, and the peak resident memory of the largest
-// process among the command and the children it waited for (the kernel counts in batches: ±256 KiB).
+// down what one has left behind while the next one runs, so that no one may always follow the same neighbour. `+` joins
+// commands into one measured run (create + start + delete). `{n}` in an argument becomes the number of the round, `{u}` a
+// number that no other run has. Measured is the time from the spawn to the reaped exit, and the peak resident memory of
+// the largest process among the command and the children it waited for (the kernel counts in batches: ±256 KiB).
 //
 // Out: a table to stdout, one row a contender: min, median, and the median over the rounds of the ratio to the first
 // contender of the same round. -o appends rows `case,contender,round,microseconds,peak_kib` to a CSV file. -s (series)

@@ -36,6 +36,6 @@ pub fn remove_record(record: &Record) -> Result<()> {
             }
         }
     }
-    // The folders are gone, so the unit is, too: a systemd that could not be asked has nothing left to stop.
+    // The folders are gone, and so is the unit, but where systemd let us wait too long.
     Ok(())
 }

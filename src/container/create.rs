@@ -87,8 +87,8 @@ pub fn run(store: &Store, id: &ContainerId, options: &CreateOptions, mut run: Ru
     run_plan(store, id, &plan, &config, options, run)
 }
 
-/// Likewise, with a plan that is made already; `config` is what is kept beside the state, unless it is empty. The caller has protected the
-/// binary, by [`entry::ensure_protected`], before it did anything else: that may begin the program anew.
+/// Likewise, with a plan that is made already; `config` is what is kept beside the state, unless it is empty. The caller has
+/// protected the binary, by [`entry::ensure_protected`], before it did anything else: that may begin the program anew.
 ///
 /// # Errors
 /// As [`run`].

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::error::{Context, Error, Result};
 use crate::plan::spec;
+use crate::sys::exec;
 use crate::sys::spawn::{self, End, LastStep, Program};
 
 /// How much of what a failed hook said goes into the message.
@@ -72,10 +73,7 @@ fn run_one(hook: &spec::Hook, field: &str, state: &[u8], around: Surroundings<'_
 
 /// The environment of this process. What is not UTF-8 stays out.
 fn own_environment() -> Vec<String> {
-    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
-        Some(format!("{}={}", name.to_str()?, value.to_str()?))
-    };
-    std::env::vars_os().filter_map(text).collect()
+    exec::own_environment().into_iter().filter_map(|entry| entry.into_string().ok()).collect()
 }
 
 #[cfg(test)]

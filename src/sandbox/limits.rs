@@ -48,7 +48,8 @@ const FLAGS: [(&str, &str); 3] =
     [("linux.resources.memory.", "--memory"), ("linux.resources.cpu.", "--cpus"), ("linux.resources.pids.", "--pids")];
 
 /// What an ordinary user can do who may make no cgroup.
-const NOT_DELEGATED: &str = "a session of systemd can give you one (`loginctl enable-linger USER` keeps it, XDG_RUNTIME_DIR names it); or run it as root";
+const NOT_DELEGATED: &str = "a session of systemd can give you one (`loginctl enable-linger USER` keeps it, \
+                             XDG_RUNTIME_DIR names it); or run it as root";
 
 impl Limits {
     /// Refuses what cannot be meant.

@@ -18,7 +18,8 @@ inside() {
     mount --make-rshared /
     # The machine's sockets and lock files are covered: a containerd that runs there would be used otherwise.
     mount -t tmpfs -o mode=755 tmpfs /run
-    # Each container costs some forty fsyncs, one after the other; on a busy disk fifty containers take minutes.
+    # Each container costs some forty fsyncs, one after the other; on a busy disk fifty containers took
+    # more than a minute.
     mkdir "$folder/docker" "$folder/containerd"
     mount -t tmpfs -o mode=710 tmpfs "$folder/docker"
     mount -t tmpfs -o mode=710 tmpfs "$folder/containerd"
