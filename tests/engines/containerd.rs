@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::PathBuf;
 
+use crate::HUNGRY;
 use crate::containerd_daemon::{Containerd, IMAGE};
 use crate::util::command::Output;
 use crate::util::tty::Terminal;
@@ -154,11 +155,14 @@ fn limits_are_in_force_and_metrics_show_them() {
 
     // More memory than there may be: the kernel ends the container, containerd tells why.
     let events = containerd.ctr(["events"]).spawn();
-    let script = "head -c 64m /dev/zero | tail >/dev/null";
-    let killed = containerd.run(&["--rm", "--memory-limit", "16777216"], "two", &["sh", "-c", script]).run();
-    killed.fails();
+    containerd.run_detached(&["--memory-limit", "16777216"], "two", &["sh", "-c", HUNGRY]);
+    containerd.exec(&[], "two", "go", &["touch", "/go"]).run().ok();
     until("the event is there", || events.stdout().contains("/tasks/oom").then_some(()));
     drop(events);
+    containerd.exec(&[], "two", "end", &["rm", "/go"]).run().ok();
+    containerd.until_status("two", "STOPPED");
+    containerd.delete_task("two", 137);
+    containerd.ctr(["container", "delete", "two"]).run().ok();
     containerd.assert_clean();
 }
 

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
 
+use crate::HUNGRY;
 use crate::calls;
 use crate::containerd_daemon::{Containerd, IMAGE};
 use crate::util::command::{Running, TestCommand};
@@ -381,10 +382,12 @@ fn what_goes_wrong_is_told() {
     assert_eq!((&status["exit_code"], &status["reason"]), (&json!(128), &json!("StartError")), "{status}");
 
     let resources = json!({ "linux": { "resources": { "memory_limit_in_bytes": 16_777_216 } } });
-    let script = "head -c 64m /dev/zero | tail >/dev/null; exit 3";
-    let id = cri.container(&pod, "hungry", &["sh", "-c", script], resources);
+    let id = cri.container(&pod, "hungry", &["sh", "-c", HUNGRY], resources);
+    cri.exec(&id, "touch /go");
+    until("containerd has heard of it", || (cri.status(&id)["reason"] == "OOMKilled").then_some(()));
+    cri.exec(&id, "rm /go");
     let status = cri.until_exited(&id);
-    assert_eq!(status["reason"], "OOMKilled", "{status}");
+    assert_eq!((&status["exit_code"], &status["reason"]), (&json!(137), &json!("OOMKilled")), "{status}");
 
     let id = cri.container(&pod, "failing", &["sh", "-c", "echo last words; exit 42"], json!({}));
     assert_eq!(cri.until_exited(&id)["exit_code"], 42);

@@ -47,3 +47,10 @@ mod swarm;
 #[allow(dead_code, unused_imports, reason = "shared with the black-box suite, which uses the rest")]
 #[path = "../util/mod.rs"]
 mod util;
+
+/// A script for a container with little memory: takes more than there is once `/go` is there, and ends once that is gone.
+///
+/// An engine watches for such an end only after the runtime has answered `start`; a program that is killed before that is
+/// one that its engine was never told of, with any runtime.
+const HUNGRY: &str = "while [ ! -e /go ]; do usleep 10000; done; tail /dev/zero; code=$?;
+    while [ -e /go ]; do usleep 10000; done; exit $code";

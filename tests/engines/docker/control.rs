@@ -1,6 +1,7 @@
 //! What is done to a container that runs: exec, signals, pause, new limits, and what Docker tells about it.
 
 use super::{Daemon, docker, sleeper};
+use crate::HUNGRY;
 use crate::util::until;
 
 #[test]
@@ -123,10 +124,14 @@ fn update_changes_limits_of_a_running_container() {
 
 #[test]
 fn a_container_beyond_its_memory_is_killed_and_docker_tells_why() {
-    let container = Daemon::shared().detached("--memory 24m --memory-swap 24m", "tail /dev/zero; exit $?");
+    let container = Daemon::shared().detached("--memory 24m --memory-swap 24m", HUNGRY);
+    container.exec("touch /go").run().ok();
+    let events = format!("events --since 1h --until 0s --filter event=oom --filter container={}", container.name);
+    until("Docker has heard of it", || docker(&events).run().ok().out().contains("oom").then_some(()));
+    container.exec("rm /go").run().ok();
     container.until_status("exited");
-    assert_eq!(container.inspect()["State"]["ExitCode"], 137);
-    until("Docker has heard of it", || (container.inspect()["State"]["OOMKilled"] == true).then_some(()));
+    let state = container.inspect()["State"].clone();
+    assert!(state["ExitCode"] == 137 && state["OOMKilled"] == true, "{state}");
 }
 
 #[test]

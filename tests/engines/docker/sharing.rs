@@ -1,6 +1,7 @@
 //! Namespaces that a container shares with the host or with another container.
 
 use super::{Daemon, docker, sh, sleeper};
+use crate::util::until;
 
 #[test]
 fn pids_of_the_host_and_of_another_container() {
@@ -23,7 +24,11 @@ fn pids_of_the_host_and_of_another_container() {
 #[test]
 fn a_container_that_shares_the_hosts_pids_ends_whole() {
     let container = Daemon::shared().detached("--pid host", "sleep 4242 & sleep 4242");
-    container.is_told("top").run().ok().out_has("sleep 4242");
+    // The shell's own line has the words as well.
+    let sleeps = |line: &&String| line.contains("sleep 4242") && !line.contains("sh -c");
+    until("both processes run", || {
+        (container.is_told("top").run().ok().lines().iter().filter(sleeps).count() == 2).then_some(())
+    });
     container.is_told("kill").run().ok();
     container.until_status("exited");
     sh("--pid host", "ps").run().ok().out_lacks("sleep 4242");
