@@ -39,6 +39,7 @@ mod seccomp;
 pub mod snapshots;
 mod store;
 mod streams;
+mod team;
 pub mod text;
 mod tops;
 mod tree;

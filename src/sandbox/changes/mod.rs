@@ -7,7 +7,6 @@
 mod compare;
 mod content;
 mod renames;
-pub(super) mod team;
 mod view;
 mod walk;
 pub mod xattrs;

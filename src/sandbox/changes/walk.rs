@@ -10,11 +10,11 @@ use std::path::{Path, PathBuf};
 use rustix::io::Errno;
 
 use super::compare::{self, File};
-use super::team;
 use super::view::View;
 use super::xattrs::{self, Notes};
 use super::{Change, Detail, Kind};
 use crate::error::{Context, Result};
+use crate::sandbox::team;
 use crate::sandbox::tree::{entries, open_folder};
 
 /// A folder of the layer that is still to be looked at.
@@ -36,9 +36,6 @@ enum Below {
     Nothing { told: bool },
 }
 
-/// How many changes there are before other threads help: a small layer is walked before they had begun.
-const WORTH: usize = 500;
-
 /// Adds the changes of a layer.
 pub(super) fn layer(place: usize, view: &View, detail: Detail, changes: &mut Vec<Change>) -> Result<()> {
     let first = changes.len();
@@ -50,7 +47,7 @@ pub(super) fn layer(place: usize, view: &View, detail: Detail, changes: &mut Vec
     let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
     while let Some(folder) = pending.pop() {
         each(&folder, &mut pending, changes)?;
-        if changes.len() - first >= WORTH && pending.len() > 1 {
+        if changes.len() - first >= team::WORTH && pending.len() > 1 {
             changes.append(&mut team::all(std::mem::take(&mut pending), true, each)?);
         }
     }

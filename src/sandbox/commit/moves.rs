@@ -20,16 +20,14 @@ use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::base::{Root, Roots, Seen};
 use crate::sandbox::changes::xattrs::{self, Notes};
-use crate::sandbox::changes::{Change, FileKind, team};
+use crate::sandbox::changes::{Change, FileKind};
 use crate::sandbox::copy::{self, Attributes, Side};
+use crate::sandbox::team;
 use crate::sandbox::tree::{self, Place};
 use crate::sys::lease;
 
 /// The one note that a file may have: another file of the host began as this one's content.
 const ORIGIN: &CStr = c"trusted.overlay.origin";
-
-/// From how many files on it is worth the while of several threads to look at them.
-const WORTH: usize = 500;
 
 /// Files of one folder of a layer that would be copied otherwise.
 struct Folder<'a> {
@@ -66,7 +64,7 @@ pub(super) fn find(changes: &[&Change], roots: &Roots) -> Result<HashMap<usize, 
         }
     }
     let each = |folder: &Folder<'_>, _: &mut Vec<Folder<'_>>, found: &mut Vec<(usize, Moved)>| folder.look(found);
-    team::all(folders, count >= WORTH, each).map(|found| found.into_iter().collect())
+    team::all(folders, count >= team::WORTH, each).map(|found| found.into_iter().collect())
 }
 
 fn is_same(one: BorrowedFd<'_>, other: &tree::Root) -> bool {
@@ -215,7 +213,7 @@ pub(super) fn copy(journal: &Journal, roots: &Roots, anew: &OwnedFd) -> Result<(
         }
     }
     let each = |folder: &Returned<'_>, _: &mut Vec<_>, _: &mut Vec<()>| folder.copy(anew);
-    team::all(folders, count >= WORTH, each).map(drop)
+    team::all(folders, count >= team::WORTH, each).map(drop)
 }
 
 impl Returned<'_> {
