@@ -14,8 +14,8 @@ use rustix::io::Errno;
 use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
-use super::changes::xattrs::{self, Notes};
-use super::changes::{self, Change, FileKind};
+use super::changes::xattrs::{self, Inherited, Notes};
+use super::changes::{self, Aspect, Change, FileKind};
 use super::layers::{self, UPPER};
 use super::store::Box;
 use super::text;
@@ -69,6 +69,11 @@ impl Seen {
     /// A file that was looked at.
     pub(super) fn file(stat: &Stat) -> Self {
         Self::File { inode: stat.st_ino, changed: changed(stat) }
+    }
+
+    /// A folder that goes on, with this mode and owner.
+    fn folder(stat: &Stat, has: Inherited) -> Self {
+        Self::Folder { inode: stat.st_ino, mode: stat.st_mode & !0o7777 | has.mode, owner: has.owner }
     }
 }
 
@@ -273,10 +278,29 @@ fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
         return Ok(if moved(changed(&stat)) { Seen::Moving } else { seen });
     }
     if stays(change) {
-        return Ok(Seen::Folder { inode: stat.st_ino, mode: stat.st_mode, owner: (stat.st_uid, stat.st_gid) });
+        return match since {
+            Some(_) => saw(root, change, inner, &stat, moved(changed(&stat))),
+            None => Ok(Seen::folder(&stat, Inherited::of(&stat))),
+        };
     }
     let (digest, latest) = tree_digest(root, inner)?;
     Ok(if moved(latest) { Seen::Moving } else { Seen::Tree(digest) })
+}
+
+/// Of a folder that goes on, what the run saw: an overlay goes on showing what it showed first. `moved`: the host may have
+/// changed it meanwhile.
+fn saw(root: &Root, change: &Change, inner: &Path, stat: &Stat, moved: bool) -> Result<Seen> {
+    let upper = root.upper.as_ref().map(|upper| Place::find(upper, inner)).transpose()?.flatten();
+    let noted = match upper {
+        Some(place) => Inherited::read(root.notes, place.folder.as_fd(), &place.name)?,
+        None => None,
+    };
+    let has = |aspect| change.aspects.contains(&aspect);
+    let unknown = has(Aspect::Xattr) || noted.is_none() && (has(Aspect::Mode) || has(Aspect::Owner));
+    Ok(match moved && unknown {
+        true => Seen::Moving,
+        false => Seen::folder(stat, noted.unwrap_or(Inherited::of(stat))),
+    })
 }
 
 /// Whether a folder of the host goes on.
@@ -320,9 +344,7 @@ pub(super) fn now_at(root: &Root, inner: &Path) -> Result<Option<Seen>> {
     let Some(place) = Place::find(&root.host, inner)? else { return Ok(None) };
     let stat = place.stat()?;
     Ok(stat.map(|stat| match FileType::from_raw_mode(stat.st_mode) {
-        FileType::Directory => {
-            Seen::Folder { inode: stat.st_ino, mode: stat.st_mode, owner: (stat.st_uid, stat.st_gid) }
-        }
+        FileType::Directory => Seen::folder(&stat, Inherited::of(&stat)),
         _ => Seen::file(&stat),
     }))
 }
@@ -371,7 +393,7 @@ pub(super) fn unsettle(held: &Box) -> Result<()> {
 /// Where layers or host cannot be read.
 pub(super) fn settle(held: &Box) -> Result<()> {
     let Some(since) = unsettled(held)? else { return Ok(()) };
-    let changes = changes::of(held)?;
+    let changes = changes::noted(held)?;
     let mut base = Base::read(held)?;
     let before = base.clone();
     base.note(held, &changes, Some(since))?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 
-use super::changes::xattrs::{self, Notes};
+use super::changes::xattrs::{self, Inherited, Notes};
 use super::host::{self, HostMount, Top, Treatment};
 use super::store::{self, Box, Layer};
 use crate::error::{Context, Error, Result};
@@ -227,6 +227,8 @@ fn copy_attributes(from: &Path, to: &Path, notes: Notes) -> Result<()> {
         }
     }
     rustix::fs::fchmod(&to, Mode::from_raw_mode(mode)).context(|| "chmod")?;
+    let has = rustix::fs::fstat(&to).context(|| "stat")?;
+    Inherited::of(&has).note(notes, to.as_fd())?;
     for (name, value) in xattrs::of_host(from.as_fd(), c".")? {
         // An overlay would take its own for its own.
         if notes.has(&name) {

@@ -252,3 +252,75 @@ fn another_disk_of_the_same_kind_is_not_given_the_changes() {
     );
     out.ok().stdout(&wanted).err_has("but now another ext4 is mounted there").err_has("is not mounted there now");
 }
+
+#[test]
+fn a_folder_that_the_host_gives_another_mode_is_no_change_of_the_box() {
+    for place in [Some(Place::new()), Place::ordinary()].into_iter().flatten() {
+        on_host(&place, "mkdir -m 755 d; chown --reference . d");
+        place.script("echo x >d/f").run().ok();
+        on_host(&place, "chmod 700 d");
+        assert_eq!(place.changes(), ["d/f: added"]);
+        place.script("echo y >d/g").run().ok();
+        assert_eq!(place.changes(), ["d/f: added", "d/g: added"]);
+        place.sandbox("commit", ["b"]).run().ok();
+        TestCommand::shell("stat -c %a d; cat d/f d/g", [""]).cwd(place.host()).run().ok().stdout("700\nx\ny");
+        place.sandbox("undo", ["b"]).run().ok();
+        TestCommand::shell("stat -c %a d; ls d", [""]).cwd(place.host()).run().ok().stdout("700");
+        assert_eq!(place.changes(), ["d/f: added", "d/g: added"]);
+    }
+}
+
+#[test]
+fn a_folder_whose_mode_both_change_is_a_conflict() {
+    // The box after the host, which it could not see, and both during one run.
+    let place = Place::new();
+    on_host(&place, "mkdir -m 755 d");
+    place.script("echo x >d/f").run().ok();
+    on_host(&place, "chmod 700 d");
+    place.script("chmod 750 d").run().ok();
+    assert_eq!(place.changes(), ["d: modified mode", "d/f: added"]);
+    place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("d"));
+
+    let place = Place::new();
+    on_host(&place, "mkdir -m 755 d");
+    let mut running = place.script("echo x >d/f; echo ready; read line").spawn_on(std::process::Stdio::piped());
+    running.until_stdout("ready");
+    on_host(&place, "chmod 700 d");
+    running.signal(rustix::process::Signal::TERM);
+    running.wait();
+    place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("d"));
+    TestCommand::new(["stat", "-c", "%a", &place.path("d")]).run().ok().stdout("700");
+}
+
+#[test]
+fn the_root_of_a_mount_that_the_host_gives_another_mode_is_no_change() {
+    let place = Place::new();
+    let diff = place.words("diff", ["b"]).join(" ");
+    let around = format!(
+        "mkdir m; mount -t tmpfs -o mode=755 t m; mkfifo go; \"$@\" <go >started & exec 3>go
+         until test -s started; do sleep 0.01; done; chmod 700 m; echo >&3; wait $!; {diff}"
+    );
+    let script = "echo x >new; echo started; read line";
+    let out = place.script(script).by(["unshare", "-m", "sh", "-ec", &around, "sh"]).run();
+    out.ok().stdout(&format!("A {}  2 B\n1 added", place.path("new")));
+}
+
+#[test]
+fn folders_of_an_ordinary_user_that_go_are_no_change() {
+    let Some(place) = Place::ordinary() else { return };
+    // Each has a layer of its own in the folder of somebody else around them.
+    let folder = |name: &str, mode: &str| {
+        let path = std::env::temp_dir().join(format!("myrt-gone-{}-{name}", std::process::id())).display().to_string();
+        on_host(&place, &format!("mkdir -m {mode} {path}; chown --reference . {path}"));
+        path
+    };
+    let one = folder("one", "700");
+    place.script("echo x >file").run().ok();
+    on_host(&place, &format!("rmdir {one}"));
+    assert_eq!(place.changes(), ["file: added"]);
+    let two = folder("two", "755");
+    place.script(&format!("test -w {two}")).run().ok();
+    on_host(&place, &format!("rmdir {two}"));
+    place.sandbox("diff", ["b"]).run().ok().out_lacks("myrt-gone").out_has("1 added");
+    place.sandbox("commit", ["b"]).run().ok();
+}

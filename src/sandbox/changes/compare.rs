@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use rustix::fs::{FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
-use super::xattrs::{self, Notes, Xattrs};
+use super::xattrs::{self, Inherited, Notes, Xattrs};
 use super::{Aspect, Change, Detail, FileKind, Kind, Meta};
 use crate::bail;
 use crate::error::{Context, Result};
@@ -113,6 +113,12 @@ impl<'a> File<'a> {
         }
     }
 
+    /// What is noted of a layer's folder.
+    pub(super) fn inherited(&self) -> Result<Option<Inherited>> {
+        let read = |notes| Inherited::read(notes, self.folder, self.name);
+        self.notes.map(read).transpose().map(Option::flatten)
+    }
+
     /// Opens a regular file for reading.
     pub(super) fn open(&self) -> Result<OwnedFd> {
         // What is no regular file any more must not make us wait.
@@ -182,10 +188,19 @@ pub(super) fn difference(host: &File<'_>, own: &File<'_>) -> Result<Difference> 
 }
 
 /// Compares two folders; `quiet`: nothing in them says already that they were modified. A time of the host that is later
-/// is the host's own doing: its folders go on being used.
+/// is the host's own doing: its folders go on being used. So is another mode or owner, where the layer's folder has what
+/// it got.
 pub(super) fn folders(path: PathBuf, host: &File<'_>, own: &File<'_>, quiet: bool) -> Result<Option<Change>> {
     let mut found = Difference::default();
     shared(host, own, &mut found)?;
+    if found.aspects.iter().any(|aspect| matches!(aspect, Aspect::Mode | Aspect::Owner)) {
+        let (got, has) = (own.inherited()?, Inherited::of(&own.stat));
+        found.aspects.retain(|aspect| match aspect {
+            Aspect::Mode => got.is_none_or(|got| got.mode != has.mode),
+            Aspect::Owner => got.is_none_or(|got| got.owner != has.owner),
+            _ => true,
+        });
+    }
     if quiet && host.modified() < own.modified() {
         found.aspects.push(Aspect::Times);
     }

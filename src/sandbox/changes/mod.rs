@@ -12,6 +12,7 @@ mod walk;
 pub mod xattrs;
 
 use std::ffi::CString;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 use serde::Serialize;
@@ -19,8 +20,11 @@ use serde::Serialize;
 pub use content::Content;
 
 use self::view::View;
+use self::walk::Told;
+use self::xattrs::Inherited;
 use super::layers::{self, UPPER};
 use super::store::Box;
+use super::tree;
 use crate::error::{Context, Result};
 
 /// One path that is not as it was.
@@ -177,6 +181,8 @@ pub struct Changes {
     pub all: Vec<Change>,
     /// One for each layer; absent where it holds nothing.
     views: Vec<Option<View>>,
+    /// Folders of the layers, by their place and path there, that have what the host's have; to be noted by [`noted`].
+    inheriting: Vec<(usize, PathBuf)>,
 }
 
 impl Changes {
@@ -189,8 +195,7 @@ impl Changes {
     }
 
     fn read(held: &Box, detail: Detail) -> Result<Self> {
-        let mut all = Vec::new();
-        let mut views = Vec::new();
+        let (mut all, mut views, mut inheriting) = (Vec::new(), Vec::new(), Vec::new());
         let unmounted = layers::unmounted(held)?;
         for (place, layer) in held.record.layers.iter().enumerate() {
             let upper = held.layer_folder(place).join(UPPER);
@@ -202,12 +207,17 @@ impl Changes {
             let what = || format!("the changes of {:?}", layer.path);
             let open = if held.is_unchanged(place) { View::of_empty } else { View::open };
             let view = open(&upper, held.record.notes, &held.host_folder(place)?, &layer.path).context(what)?;
-            walk::layer(place, &view, detail, &mut all).context(what)?;
+            for told in walk::layer(&view, detail).context(what)? {
+                match told {
+                    Told::Change(change) => all.push(Change { layer: place, ..*change }),
+                    Told::Inherits(path) => inheriting.push((place, path)),
+                }
+            }
             views.push(Some(view));
         }
         // In order already, folder by folder.
         all.sort_by(|one, other| one.path.cmp(&other.path));
-        Ok(Self { all, views })
+        Ok(Self { all, views, inheriting })
     }
 }
 
@@ -218,6 +228,24 @@ impl Changes {
 /// Names the file that cannot be read.
 pub(super) fn of(held: &Box) -> Result<Vec<Change>> {
     Changes::read(held, Detail::Enough).map(|changes| changes.all)
+}
+
+/// Likewise, after a run; and of each folder that is in a layer and has what the host's has, it is noted what that is.
+///
+/// # Errors
+/// Names the file that cannot be read, or the folder that gets no note.
+pub(super) fn noted(held: &Box) -> Result<Vec<Change>> {
+    let Changes { all, inheriting, .. } = Changes::read(held, Detail::Enough)?;
+    for layer in inheriting.chunk_by(|one, other| one.0 == other.0) {
+        let upper = tree::Root::open(&held.layer_folder(layer[0].0).join(UPPER))?;
+        for (_, path) in layer {
+            let what = || format!("note what the host has at {path:?}");
+            let folder = tree::open_folder(&upper, path).context(what)?;
+            let has = Inherited::of(&rustix::fs::fstat(&folder).context(what)?);
+            has.note(held.record.notes, folder.as_fd()).context(what)?;
+        }
+    }
+    Ok(all)
 }
 
 /// Where a box has changes of a filesystem that is not mounted there now: nothing can be said about them.

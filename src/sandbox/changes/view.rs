@@ -15,6 +15,8 @@ pub(super) struct View {
     pub(super) notes: Notes,
     /// What the host has.
     pub(super) lower: tree::Root,
+    /// Whether that only stands for what has gone.
+    pub(super) gone: bool,
     /// Where it is mounted.
     pub(super) mount: PathBuf,
 }
@@ -22,14 +24,14 @@ pub(super) struct View {
 impl View {
     /// Opens the layer `upper` of what is mounted at `mount`; `host` is that, or stands for what has gone.
     pub(super) fn open(upper: &Path, notes: Notes, host: &Path, mount: &Path) -> Result<Self> {
-        Ok(Self { upper: still(upper)?, notes, lower: still(host)?, mount: mount.to_owned() })
+        Ok(Self { upper: still(upper)?, notes, lower: still(host)?, gone: host != mount, mount: mount.to_owned() })
     }
 
     /// Likewise, of a layer without an entry: nothing but the attributes of the two roots can be read through it, which
     /// takes no mount. The kernel waits for all CPUs before it lets go of one.
     pub(super) fn of_empty(upper: &Path, notes: Notes, host: &Path, mount: &Path) -> Result<Self> {
         let (upper, lower) = (tree::Root::open(upper)?, tree::Root::open(host)?);
-        Ok(Self { upper, notes, lower, mount: mount.to_owned() })
+        Ok(Self { upper, notes, lower, gone: host != mount, mount: mount.to_owned() })
     }
 
     /// Where the layer has the file of this path.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 
 use super::compare::{self, File};
 use super::view::View;
-use super::xattrs::{self, Notes};
+use super::xattrs::{self, Inherited, Notes};
 use super::{Change, Detail, Kind};
 use crate::error::{Context, Result};
 use crate::sandbox::team;
@@ -36,23 +36,35 @@ enum Below {
     Nothing { told: bool },
 }
 
-/// Adds the changes of a layer.
-pub(super) fn layer(place: usize, view: &View, detail: Detail, changes: &mut Vec<Change>) -> Result<()> {
-    let first = changes.len();
+/// What is told of a layer.
+pub(super) enum Told {
+    Change(Box<Change>),
+    /// A folder of the layer, by its path there, has what the host's has, and that is not noted yet.
+    Inherits(PathBuf),
+}
+
+impl Told {
+    fn change(change: Change) -> Self {
+        Self::Change(Box::new(change))
+    }
+}
+
+/// All that is told of a layer, in no order.
+pub(super) fn layer(view: &View, detail: Detail) -> Result<Vec<Told>> {
     let (upper, lower) = (view.upper.as_fd(), view.lower.as_fd());
-    let walk = Walk { upper, lower, notes: view.notes, mount: &view.mount, detail };
-    let each = |folder: &Pending, pending: &mut Vec<Pending>, changes: &mut Vec<Change>| {
-        walk.folder(folder, pending, changes).context(|| format!("{:?}", folder.path))
+    let walk = Walk { upper, lower, notes: view.notes, mount: &view.mount, gone: view.gone, detail };
+    let each = |folder: &Pending, pending: &mut Vec<Pending>, told: &mut Vec<Told>| {
+        walk.folder(folder, pending, told).context(|| format!("{:?}", folder.path))
     };
+    let mut told = Vec::new();
     let mut pending = vec![Pending { path: PathBuf::new(), below: Below::Merged }];
     while let Some(folder) = pending.pop() {
-        each(&folder, &mut pending, changes)?;
-        if changes.len() - first >= team::WORTH && pending.len() > 1 {
-            changes.append(&mut team::all(std::mem::take(&mut pending), true, each)?);
+        each(&folder, &mut pending, &mut told)?;
+        if told.len() >= team::WORTH && pending.len() > 1 {
+            told.append(&mut team::all(std::mem::take(&mut pending), true, each)?);
         }
     }
-    changes[first..].iter_mut().for_each(|change| change.layer = place);
-    Ok(())
+    Ok(told)
 }
 
 /// A [`View`], for any thread.
@@ -61,11 +73,12 @@ struct Walk<'a> {
     lower: BorrowedFd<'a>,
     notes: Notes,
     mount: &'a Path,
+    gone: bool,
     detail: Detail,
 }
 
 impl Walk<'_> {
-    fn folder(&self, pending: &Pending, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<()> {
+    fn folder(&self, pending: &Pending, rest: &mut Vec<Pending>, told: &mut Vec<Told>) -> Result<()> {
         let path = &pending.path;
         let upper = open_folder(self.upper, path).context(|| "open the changed folder")?;
         let lower = match pending.below {
@@ -77,43 +90,47 @@ impl Walk<'_> {
             },
             Below::Nothing { .. } => None,
         };
-        let before = changes.len();
+        let before = told.len();
         let mut quiet = true;
         let upper_names = entries(&upper).context(|| "read the changed folder")?;
         for name in &upper_names {
             let found = Found::new(self, path, name, upper.as_fd(), lower.as_ref().map(AsFd::as_fd))?;
-            quiet &= !found.look(pending.below, rest, changes).context(|| format!("{name:?}"))?;
+            quiet &= !found.look(pending.below, rest, told).context(|| format!("{name:?}"))?;
         }
         if let Some(lower) = lower.as_ref().filter(|_| pending.below == Below::Covered) {
             for name in entries(lower).context(|| "read the folder of the host")? {
                 if !upper_names.contains(&name) {
                     let found = Found::new(self, path, &name, upper.as_fd(), Some(lower.as_fd()))?;
-                    found.deleted(changes)?;
+                    found.deleted(told)?;
                 }
             }
         }
-        let quiet = quiet && changes.len() == before;
+        let quiet = quiet && told.len() == before;
         let own = File::of_layer(self.notes, upper.as_fd(), c".")?;
         let full = self.full(path);
         match &lower {
             Some(lower) => {
                 let host = File::of_host(lower.as_fd(), c".")?;
-                if path.as_os_str().is_empty() && self.is_anothers(&host, &own) {
+                if path.as_os_str().is_empty() && self.means_nothing(&host, &own) {
                     return Ok(());
                 }
-                changes.extend(compare::folders(full, &host, &own, quiet)?);
+                told.extend(compare::folders(full, &host, &own, quiet)?.map(Told::change));
+                let has = Inherited::of(&own.stat);
+                if has == Inherited::of(&host.stat) && own.inherited()? != Some(has) {
+                    told.push(Told::Inherits(path.clone()));
+                }
             }
             None if pending.below == (Below::Nothing { told: true }) => {}
-            None => changes.push(compare::added(full, None, &own, self.detail)?),
+            None => told.push(Told::change(compare::added(full, None, &own, self.detail)?)),
         }
         Ok(())
     }
 
-    /// Whether a layer's root stands for a folder of somebody else, whose owner an ordinary user could not give it; then
-    /// what it has itself means nothing.
-    fn is_anothers(&self, host: &File<'_>, own: &File<'_>) -> bool {
-        let owner = |file: &File<'_>| (file.stat.st_uid, file.stat.st_gid);
-        self.notes == Notes::User && owner(host) != owner(own)
+    /// Whether nothing is meant by what a layer's root has itself: the host's folder has gone, or it is somebody else's,
+    /// whose owner an ordinary user could not give it.
+    fn means_nothing(&self, host: &File<'_>, own: &File<'_>) -> bool {
+        let owner = |file: &File<'_>| Inherited::of(&file.stat).owner;
+        self.gone || self.notes == Notes::User && owner(host) != owner(own)
     }
 
     fn full(&self, path: &Path) -> PathBuf {
@@ -152,21 +169,21 @@ impl<'a> Found<'a> {
 
     /// Tells of the one path, and leaves a folder for later. Gives whether the folder around was modified by it, as far as
     /// can be told: a file may have been put in the place of another.
-    fn look(&self, around: Below, rest: &mut Vec<Pending>, changes: &mut Vec<Change>) -> Result<bool> {
+    fn look(&self, around: Below, rest: &mut Vec<Pending>, told: &mut Vec<Told>) -> Result<bool> {
         let upper = match &self.upper {
             Some(upper) if !upper.is_whiteout()? => upper,
-            _ => return self.deleted(changes).map(|()| true),
+            _ => return self.deleted(told).map(|()| true),
         };
         let full = || self.walk.full(&self.path());
         let below = match &self.lower {
             None => {
                 if !upper.is_folder() {
-                    changes.push(compare::added(full(), None, upper, self.walk.detail)?);
+                    told.push(Told::change(compare::added(full(), None, upper, self.walk.detail)?));
                 }
                 Below::Nothing { told: false }
             }
             Some(lower) if lower.kind()? != upper.kind()? => {
-                changes.push(compare::added(full(), Some(lower), upper, self.walk.detail)?);
+                told.push(Told::change(compare::added(full(), Some(lower), upper, self.walk.detail)?));
                 Below::Nothing { told: true }
             }
             Some(_) if upper.is_folder() => {
@@ -174,7 +191,7 @@ impl<'a> Found<'a> {
                 if covered { Below::Covered } else { Below::Merged }
             }
             Some(lower) => {
-                changes.extend(compare::files(full(), lower, upper, self.walk.detail)?);
+                told.extend(compare::files(full(), lower, upper, self.walk.detail)?.map(Told::change));
                 return Ok(true);
             }
         };
@@ -184,9 +201,10 @@ impl<'a> Found<'a> {
         Ok(below != Below::Merged)
     }
 
-    fn deleted(&self, changes: &mut Vec<Change>) -> Result<()> {
+    fn deleted(&self, told: &mut Vec<Told>) -> Result<()> {
         if let Some(lower) = &self.lower {
-            changes.push(Change::new(self.walk.full(&self.path()), Kind::Deleted, Some(lower.meta()?), None));
+            let path = self.walk.full(&self.path());
+            told.push(Told::change(Change::new(path, Kind::Deleted, Some(lower.meta()?), None)));
         }
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{Stat, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -178,6 +178,61 @@ fn handle_in(note: &[u8]) -> Option<FileHandle> {
     (usize::from(*length) == note.len()).then_some(FileHandle { kind: *kind, bytes })
 }
 
+/// What a layer's folder has from the host's.
+///
+/// An overlay shows mode and owner of its own folder, whatever the host's has by now. Only a note of what they were tells
+/// which of the two was given others since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Inherited {
+    /// Permission bits.
+    pub mode: u32,
+    /// User and group.
+    pub owner: (u32, u32),
+}
+
+/// Where it is noted: overlayfs hides its notes from programs, and does not look at those that it does not know.
+const INHERITED: &str = "myrt";
+
+impl Inherited {
+    /// What a folder has.
+    pub fn of(stat: &Stat) -> Self {
+        Self { mode: stat.st_mode & 0o7777, owner: (stat.st_uid, stat.st_gid) }
+    }
+
+    fn text(self) -> String {
+        format!("{:o} {} {}", self.mode, self.owner.0, self.owner.1)
+    }
+
+    fn parse(note: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(note).ok()?.split(' ');
+        let mode = u32::from_str_radix(words.next()?, 8).ok()?;
+        let mut number = || words.next()?.parse().ok();
+        Some(Self { mode, owner: (number()?, number()?) })
+    }
+
+    /// What is noted of a folder of a layer, if anything.
+    ///
+    /// # Errors
+    /// Where that cannot be read.
+    pub fn read(notes: Notes, folder: BorrowedFd<'_>, name: &CStr) -> Result<Option<Self>> {
+        let note = notes.read(folder, name, INHERITED).context(|| format!("read the note of {name:?}"))?;
+        Ok(note.as_deref().and_then(Self::parse))
+    }
+
+    /// Notes it of a folder that is open for reading.
+    ///
+    /// # Errors
+    /// Where it cannot be written.
+    pub fn note(self, notes: Notes, folder: BorrowedFd<'_>) -> Result<()> {
+        let name = format!("{}{INHERITED}", notes.prefix());
+        match rustix::fs::fsetxattr(folder, name, self.text().as_bytes(), XattrFlags::empty()) {
+            // A filesystem without attributes: an overlay without notes can be had there, by the kernel as well.
+            Err(Errno::OPNOTSUPP) => Ok(()),
+            other => other.context(|| "note what the host's folder has"),
+        }
+    }
+}
+
 /// How the calls reach a file.
 enum At<'a> {
     /// By this path; whether what comes last is followed, which a link of procfs has to be.
@@ -264,6 +319,15 @@ fn read(folder: BorrowedFd<'_>, name: &CStr, seen: impl Fn(&CStr) -> Option<CStr
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_inherited_is_read_as_it_was_written() {
+        let inherited = Inherited { mode: 0o1755, owner: (0, u32::MAX - 1) };
+        assert_eq!(Inherited::parse(inherited.text().as_bytes()), Some(inherited));
+        for other in ["", "755", "755 0", "x 0 0", "755 -1 0", "\u{fffd}"] {
+            assert_eq!(Inherited::parse(other.as_bytes()), None, "{other}");
+        }
+    }
 
     #[test]
     fn a_programs_own_attributes_are_told_from_notes() {
