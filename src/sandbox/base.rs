@@ -1,12 +1,15 @@
 //! What the host had where a box changed something, at the time when the box saw it: a later commit compares.
 //!
-//! Noted after a run, for each path that it was the first to change. What the host changed while that run went on is noted
-//! as such, since nobody can tell which of the two the program saw.
+//! Noted after a run, for each path that it was the first to change, but for those below a folder that the host does not
+//! have: there it has nothing either, and a program may make such trees larger than anything that could be written down.
+//! What the host changed while that run went on is noted as such, since nobody can tell which of the two the program saw.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hasher};
+use std::ops::Bound;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
@@ -120,7 +123,24 @@ impl Base {
 
     /// What was seen at a path.
     pub(super) fn of(&self, path: &Path) -> Option<&Seen> {
-        self.0.get(path.as_os_str())
+        self.0.get(path.as_os_str()).or_else(|| self.around(path))
+    }
+
+    /// What a path had below one that was no folder.
+    fn around(&self, path: &Path) -> Option<&Seen> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let nearest = path.ancestors().skip(1).find_map(|folder| self.0.get(folder.as_os_str()));
+        matches!(nearest, Some(Seen::Nothing | Seen::File { .. })).then_some(&Seen::Nothing)
+    }
+
+    /// What was noted below a folder, but for nothing.
+    fn below<'a>(&'a self, folder: &Path) -> impl Iterator<Item = (&'a OsString, &'a Seen)> {
+        let first = [folder.as_os_str().as_bytes(), b"/"].concat();
+        let from = (Bound::Included(OsString::from_vec(first.clone())), Bound::Unbounded);
+        let within = self.0.range(from).take_while(move |(path, _)| path.as_bytes().starts_with(&first));
+        within.filter(|(_, seen)| **seen != Seen::Nothing)
     }
 
     /// Notes the changes that are not noted yet and forgets those that are none any more. `since`: when the run began that
@@ -140,9 +160,17 @@ impl Base {
             let of_it = |path: &OsString| held.record.layer_of(Path::new(path)) == Some(place);
             next.extend(self.0.iter().filter(|(path, _)| of_it(path)).map(|(path, seen)| (path.clone(), seen.clone())));
         }
+        let mut new_folder: Option<&Path> = None;
         for change in changes {
+            if new_folder.is_some_and(|folder| change.path.starts_with(folder)) {
+                continue;
+            }
+            if change.is_new_folder() {
+                new_folder = Some(&change.path);
+                next.extend(self.below(&change.path).map(|(path, seen)| (path.clone(), seen.clone())));
+            }
             let root = roots.of(change.layer)?;
-            let seen = match self.0.remove(change.path.as_os_str()) {
+            let seen = match self.of(&change.path).cloned() {
                 Some(seen) => carried(root, change, seen, since),
                 None if unseen.iter().any(|folder| change.path.starts_with(folder)) => Ok(Seen::Moving),
                 None => look(root, change, since),

@@ -324,3 +324,19 @@ fn folders_of_an_ordinary_user_that_go_are_no_change() {
     place.sandbox("diff", ["b"]).run().ok().out_lacks("myrt-gone").out_has("1 added");
     place.sandbox("commit", ["b"]).run().ok();
 }
+
+#[test]
+fn what_the_host_puts_into_a_folder_that_was_new_in_the_box_is_a_conflict() {
+    for runs_again in [false, true] {
+        let place = Place::new();
+        place.script("mkdir -p f/g; echo box >f/g/a; echo box >f/b").run().ok();
+        on_host(&place, "mkdir -p f/g; echo host >f/g/a");
+        if runs_again {
+            place.script("cat f/g/a; echo more >f/c").run().ok().stdout("box");
+        }
+        let commit = place.sandbox("commit", ["b"]).run();
+        commit.code(3).err_has(&place.path("f/g/a"));
+        assert!(!commit.err().contains(&place.path("f/b")), "{commit}");
+        assert_eq!(std::fs::read_to_string(place.host().join("f/g/a")).unwrap(), "host\n");
+    }
+}

@@ -107,3 +107,14 @@ fn a_tree_that_is_deeper_than_any_path_goes_is_removed_and_comes_back() {
     disk.sandbox("undo", &["c"]).stdout("600 taken back");
     disk.shell("ls").stdout("");
 }
+
+#[test]
+fn how_deep_a_program_nests_its_folders_costs_the_runtime_nothing() {
+    let place = Place::new();
+    // Their paths alone are 60 MB. The program has the limit as well.
+    let program = "import os\nfor i in range(700):\n    os.mkdir('d' * 250); os.chdir('d' * 250)";
+    let run = place.python(program).by(["sh", "-c", "ulimit -v 131072; exec \"$@\"", "sh"]).run();
+    run.ok();
+    assert!(!run.err().contains("could not be noted"), "{run}");
+    place.sandbox("discard", ["b"]).run().ok();
+}

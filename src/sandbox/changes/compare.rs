@@ -166,7 +166,7 @@ pub(super) fn added(path: PathBuf, host: Option<&File<'_>>, own: &File<'_>, deta
 /// Compares two that are of one kind and no folders.
 pub(super) fn files(path: PathBuf, host: &File<'_>, own: &File<'_>, detail: Detail) -> Result<Option<Change>> {
     let found = match detail {
-        Detail::Enough if contents_differ(host, own)? => {
+        Detail::Enough | Detail::Tops if contents_differ(host, own)? => {
             Difference { aspects: vec![Aspect::Content], ..Difference::default() }
         }
         _ => difference(host, own)?,

@@ -67,6 +67,12 @@ impl Change {
             && self.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder)
     }
 
+    /// Whether it is a folder where the host has none.
+    pub(super) fn is_new_folder(&self) -> bool {
+        matches!(self.kind, Kind::Added | Kind::TypeChanged)
+            && self.after.as_ref().is_some_and(|after| after.kind == FileKind::Folder)
+    }
+
     /// What a new file gives to whoever runs it.
     pub fn rights(&self) -> Vec<&'static str> {
         let Some(after) = self.after.as_ref().filter(|after| after.kind == FileKind::File) else { return Vec::new() };
@@ -172,6 +178,8 @@ enum Detail {
     All,
     /// Which paths differ; of a new file nothing else, and of one with another content that alone.
     Enough,
+    /// Likewise; of a new folder not what is in it.
+    Tops,
 }
 
 /// What a box changed, with host and layers still open for a closer look.
@@ -230,12 +238,13 @@ pub(super) fn of(held: &Box) -> Result<Vec<Change>> {
     Changes::read(held, Detail::Enough).map(|changes| changes.all)
 }
 
-/// Likewise, after a run; and of each folder that is in a layer and has what the host's has, it is noted what that is.
+/// Likewise, after a run, but for what is in new folders; and of each folder that is in a layer and has what the host's has,
+/// it is noted what that is.
 ///
 /// # Errors
 /// Names the file that cannot be read, or the folder that gets no note.
 pub(super) fn noted(held: &Box) -> Result<Vec<Change>> {
-    let Changes { all, inheriting, .. } = Changes::read(held, Detail::Enough)?;
+    let Changes { all, inheriting, .. } = Changes::read(held, Detail::Tops)?;
     for layer in inheriting.chunk_by(|one, other| one.0 == other.0) {
         let upper = tree::Root::open(&held.layer_folder(layer[0].0).join(UPPER))?;
         for (_, path) in layer {

@@ -177,7 +177,7 @@ impl<'a> Found<'a> {
         let full = || self.walk.full(&self.path());
         let below = match &self.lower {
             None => {
-                if !upper.is_folder() {
+                if !upper.is_folder() || self.walk.detail == Detail::Tops {
                     told.push(Told::change(compare::added(full(), None, upper, self.walk.detail)?));
                 }
                 Below::Nothing { told: false }
@@ -195,7 +195,8 @@ impl<'a> Found<'a> {
                 return Ok(true);
             }
         };
-        if upper.is_folder() {
+        let is_top = self.walk.detail == Detail::Tops && matches!(below, Below::Nothing { .. });
+        if upper.is_folder() && !is_top {
             rest.push(Pending { path: self.path(), below });
         }
         Ok(below != Below::Merged)
