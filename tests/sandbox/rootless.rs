@@ -666,3 +666,24 @@ fn a_link_in_the_place_of_a_folder_is_not_followed_by_a_commit() {
     place.sandbox("commit", ["b"]).run().fails().err_has("the host has no");
     assert_eq!(std::fs::read_dir(place.host().join("elsewhere")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_home_below_a_folder_that_cannot_be_read_is_there_beside_a_mount() {
+    let Some(place) = Place::ordinary().filter(|_| is_root()) else { return };
+    let (host, diff) = (place.host().display().to_string(), place.words("diff", ["b"]));
+    let user = place.user.as_ref().unwrap();
+    let diff = [user.prefix.clone(), diff].concat().join(" ");
+    let around = format!(
+        "echo old >file; mkdir -m 700 ../store; chown {}:{} . file ../store
+         mkdir ../mount; mount -t tmpfs t ../mount; chown 0:0 ..; chmod 711 ..",
+        user.uid, user.gid
+    );
+    let out = on_a_host_with(
+        &place,
+        &around,
+        "cat file; echo x >new; pwd",
+        &format!("umount ../mount; {diff}; chmod 755 .."),
+    );
+    out.ok().stdout(&format!("old\n{host}\nA {host}/new  2 B\n1 added"));
+    assert_eq!(out.err(), "");
+}

@@ -84,8 +84,8 @@ impl Walk<'_> {
         let lower = match pending.below {
             Below::Merged | Below::Covered => match open_folder(self.lower, path) {
                 Ok(lower) => Some(lower),
-                // It has gone from the host since.
-                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV) => None,
+                // It has gone from the host since, or is there for others alone.
+                Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::XDEV | Errno::ACCESS) => None,
                 Err(errno) => return Err(errno).context(|| "open the folder of the host"),
             },
             Below::Nothing { .. } => None,

@@ -103,10 +103,11 @@ impl Cutter<'_> {
 
     /// A folder that leads to a mount: each of its entries.
     fn folder(&mut self, path: &Path, here: &OwnedFd, place: bool) -> Result<()> {
-        // Those of a folder that cannot be read, or that the box has another one of, are known by the mounts alone.
+        // Those of a folder that cannot be read, or that the box has another one of, are known by the mounts and the places.
         let ways = self.ways.iter().chain(&self.points).filter(|way| way.parent() == Some(path));
-        let mut names: BTreeSet<CString> =
-            ways.filter_map(|way| CString::new(way.file_name()?.as_bytes()).ok()).collect();
+        let places = self.places.iter().filter_map(|place| place.strip_prefix(path).ok()?.iter().next());
+        let known = ways.filter_map(|way| way.file_name()).chain(places);
+        let mut names: BTreeSet<CString> = known.filter_map(|name| CString::new(name.as_bytes()).ok()).collect();
         if let Ok(folder) = tree::open_root(path)
             && !self.fresh(path)
         {
