@@ -61,3 +61,14 @@ fn a_commit_whose_backups_do_not_fit_changes_nothing() {
         .err_has("the commit was taken back")
         .err_has("no space left on device");
 }
+
+#[test]
+fn a_box_is_told_of_though_its_report_does_not_fit() {
+    let place = Place::new();
+    let script = "
+        mkdir tiny; mount -t tmpfs -o size=4k t tiny; head -c 4k /dev/zero >tiny/filler
+        sandbox run --report tiny/report sh -c 'echo x >made' || echo $?
+        sandbox list -q | grep -c box-";
+    let out = with_a_small_store(&place, script);
+    out.ok().stdout("125\n1").err_has("--report").err_has("kept in the box box-");
+}

@@ -218,3 +218,41 @@ while True: libc.umount2(b'/54324', 0)";
     });
     place.script("true").run().ok();
 }
+
+#[test]
+fn a_report_that_cannot_be_written_is_refused_before_the_program_runs() {
+    let place = Place::new();
+    crate::util::TestCommand::new(["mkfifo", &place.path("fifo")]).run().ok();
+    std::os::unix::fs::symlink("elsewhere", place.path("link")).unwrap();
+    for (file, why) in [
+        ("missing/report", "no such file or directory"),
+        ("exec missing/report", "no such file or directory"),
+        (".", "is a directory"),
+        ("link", "it is a link"),
+        ("/dev/null", "no regular file"),
+        ("-", "the standard output is the program's"),
+        // Nobody reads it: whoever opens it to write would wait.
+        ("fifo", "no regular file"),
+    ] {
+        let run = place.sandbox("run", ["--report", file, "sh", "-c", "echo ran; echo x >made"]);
+        run.by(["timeout", "-s", "KILL", "20"]).run().code(125).stdout("").err_has("--report").err_has(why);
+        assert!(!place.store().exists());
+    }
+    assert!(!place.host().join("elsewhere").exists() && !place.host().join("-").exists());
+}
+
+#[test]
+fn a_report_is_written_to_the_file_that_was_there_before_the_program() {
+    let place = Place::new();
+    for folder in ["shared/sub", "elsewhere"] {
+        std::fs::create_dir_all(place.host().join(folder)).unwrap();
+    }
+    std::fs::write(place.path("shared/sub/report"), "older and longer ".repeat(1000)).unwrap();
+    let script = "mv shared/sub shared/gone; ln -s ../elsewhere shared/sub; ls /proc/self/fd";
+    let words = ["--write-through", "shared", "--report", "shared/sub/report", "sh", "-ec", script];
+    // The program has the streams, and what ls itself opens.
+    place.sandbox("run", words).run().ok().stdout("0\n1\n2\n3");
+    assert_eq!(std::fs::read_dir(place.path("elsewhere")).unwrap().count(), 0);
+    let report = std::fs::read_to_string(place.path("shared/gone/report")).unwrap();
+    assert_eq!(serde_json::from_str::<Value>(&report).unwrap()["network"], "none");
+}

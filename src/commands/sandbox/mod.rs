@@ -10,6 +10,7 @@ mod list;
 mod outcome;
 mod profile;
 mod prune;
+mod report_file;
 mod run;
 mod shell;
 mod snapshot;

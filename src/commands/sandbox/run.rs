@@ -1,17 +1,17 @@
 //! `myrt sandbox run`: a program in a box, from its start to its end.
 
 use std::ffi::{OsStr, OsString};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::report_file::ReportFile;
 use super::{finish, profile, store};
 use crate::cli::values::{FromText, Size};
 use crate::cli::{self, Args as _, Command, Global, Group, Parsed};
 use crate::commands::output;
-use crate::error::{Context, Error, Result};
-use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Report, Rules, RunRequest, Seccomp};
+use crate::error::{Error, Result};
+use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Rules, RunRequest, Seccomp};
 
 crate::choices! { Network { "none" => Self::None, "private" => Self::Private, "host" => Self::Host } }
 
@@ -95,8 +95,9 @@ those that no installer needs and attackers do: mounts, namespaces, kernel modul
 
 At the end a few lines on stderr say what the program tried in vain (mounts, kernel modules, clocks,
 namespaces, device nodes), what is not kept apart and whether --memory killed any of it; `sandbox list
---format json` has all of it. --report FILE writes it to a file, and notes connections to sockets of the host as well, each of
-which takes some microseconds longer then. A write that the file system refuses is not among it.
+--format json` has all of it. --report FILE writes it to a file, which is opened before the program
+begins, and notes connections to sockets of the host as well, each of which takes some microseconds
+longer then. A write that the file system refuses is not among it.
 
 A profile is a TOML file whose keys are these flags, but for --name, --profile and --store: `hide`
 and its kin are arrays of paths, `memory = \"512m\"`, `cpus = 1.5`, `no-new-privileges = true`. What
@@ -146,23 +147,14 @@ pub(super) fn start(global: &Global, args: Args, command: Vec<OsString>) -> Resu
         watch_sockets: args.report.is_some(),
         driver: global.driver(),
     };
+    let file = args.report.as_deref().map(ReportFile::open).transpose().map_err(own_failure)?;
     let ended = sandbox::run(&store, &request).map_err(own_failure)?;
     if !args.quiet {
         output::note(&ended.report.lines());
     }
-    if let Some(file) = &args.report {
-        write(file, &ended.report).context(|| format!("--report {file:?}")).map_err(own_failure)?;
-    }
-    finish::decide(&store, ended)
-}
-
-/// The report for programs. Where the program could write on the host itself, it may have put a link there.
-fn write(file: &Path, report: &Report) -> Result<()> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let open = rustix::fs::open(file, flags, Mode::from(0o644)).context(|| "open it")?;
-    let mut text = serde_json::to_vec_pretty(report).map_err(|error| Error::new(error.to_string()))?;
-    text.push(b'\n');
-    std::io::Write::write_all(&mut std::fs::File::from(open), &text).context(|| "write it")
+    let written = file.map_or(Ok(()), |file| file.write(&ended.report));
+    // Whatever has become of the report, a box that has no name yet is told of.
+    finish::decide(&store, ended).and_then(|code| written.map(|()| code)).map_err(own_failure)
 }
 
 /// Exit codes as a shell has them, so that a failure of ours is not taken for the program's.
