@@ -12,6 +12,28 @@ use super::check;
 #[derive(Clone, Copy)]
 pub struct Mask(libc::sigset_t);
 
+impl Mask {
+    /// That of this moment.
+    pub fn now() -> Self {
+        let mut now = MaybeUninit::uninit();
+        // SAFETY: without a new set nothing is changed; the call writes the set, and cannot fail with a valid pointer.
+        unsafe {
+            libc::sigprocmask(libc::SIG_BLOCK, std::ptr::null(), now.as_mut_ptr());
+            Self(now.assume_init())
+        }
+    }
+
+    /// This one, with these signals blocked as well.
+    #[must_use]
+    pub fn with(mut self, signals: &[Signal]) -> Self {
+        for signal in signals {
+            // SAFETY: the set is a valid one of ours, and the number that of a signal.
+            unsafe { libc::sigaddset(&raw mut self.0, signal.as_raw()) };
+        }
+        self
+    }
+}
+
 /// Blocks every signal that can be blocked and gives back the mask of before.
 pub fn block_all() -> Mask {
     let mut all = MaybeUninit::uninit();

@@ -264,3 +264,27 @@ fn an_unnamed_box_is_asked_about_in_a_terminal() {
     running.wait().ok();
     assert!(place.host().join("made").exists());
 }
+
+#[test]
+fn a_signal_at_the_question_keeps_the_box_and_says_so() {
+    let place = Place::new();
+    for signal in [Signal::INT, Signal::TERM, Signal::HUP, Signal::QUIT] {
+        let (mut terminal, slave) = Terminal::open();
+        let copy = || slave.try_clone().unwrap().into();
+        let running = place.sandbox("run", ["sh", "-c", "echo >made"]).spawn_with(copy(), copy(), copy(), None);
+        terminal.until_seen("[c/k/d/s]");
+        running.signal(signal);
+        terminal.until_seen("myrt: kept: `myrt sandbox diff ");
+        running.wait().code(128 + signal.as_raw());
+        let name = place.sandbox("list", ["-q"]).run().ok().out();
+        place.sandbox("discard", [name.trim()]).run().ok();
+    }
+    // The terminal goes away.
+    let (mut terminal, slave) = Terminal::open();
+    let copy = || slave.try_clone().unwrap().into();
+    let running = place.sandbox("run", ["sh", "-c", "echo >made; exit 3"]).spawn_with(copy(), copy(), copy(), None);
+    terminal.until_seen("[c/k/d/s]");
+    drop((terminal, slave));
+    running.wait().code(3);
+    place.sandbox("list", ["-q"]).run().ok().out_has("box-");
+}

@@ -6,6 +6,7 @@ mod diff;
 mod discard;
 mod export;
 mod finish;
+mod interrupts;
 mod list;
 mod outcome;
 mod profile;

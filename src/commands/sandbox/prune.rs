@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{finish, store};
+use super::finish::{self, Answer};
+use super::store;
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::commands::{Format, output};
 use crate::error::Result;
@@ -88,7 +89,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
 
 fn agreed(found: &[Leftover]) -> Result<bool> {
     output::note(&format!("{}myrt: remove all of it, {}? [y/N] ", lines(found), text::size(total(found))));
-    Ok(matches!(finish::answer()?.as_deref(), Some("y" | "yes")))
+    Ok(matches!(finish::answer(None)?, Answer::Line(answer) if matches!(answer.as_str(), "y" | "yes")))
 }
 
 fn total(found: &[Leftover]) -> u64 {

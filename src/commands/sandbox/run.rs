@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::interrupts::Interrupts;
 use super::report_file::ReportFile;
 use super::{finish, profile, store};
 use crate::cli::values::{FromText, Size};
@@ -12,6 +13,7 @@ use crate::cli::{self, Args as _, Command, Global, Group, Parsed};
 use crate::commands::output;
 use crate::error::{Error, Result};
 use crate::sandbox::{self, BoxName, Cpus, Limits, Network, Rules, RunRequest, Seccomp};
+use crate::sys::signal::Mask;
 
 crate::choices! { Network { "none" => Self::None, "private" => Self::Private, "host" => Self::Host } }
 
@@ -147,14 +149,16 @@ pub(super) fn start(global: &Global, args: Args, command: Vec<OsString>) -> Resu
         watch_sockets: args.report.is_some(),
         driver: global.driver(),
     };
+    let before = Mask::now();
     let file = args.report.as_deref().map(ReportFile::open).transpose().map_err(own_failure)?;
     let ended = sandbox::run(&store, &request).map_err(own_failure)?;
+    let mut interrupts = Interrupts::after_a_run(&before, finish::asks(&ended)).map_err(own_failure)?;
     if !args.quiet {
         output::note(&ended.report.lines());
     }
     let written = file.map_or(Ok(()), |file| file.write(&ended.report));
     // Whatever has become of the report, a box that has no name yet is told of.
-    finish::decide(&store, ended).and_then(|code| written.map(|()| code)).map_err(own_failure)
+    finish::decide(&store, ended, &mut interrupts).and_then(|code| written.map(|()| code)).map_err(own_failure)
 }
 
 /// Exit codes as a shell has them, so that a failure of ours is not taken for the program's.
