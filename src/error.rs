@@ -22,12 +22,14 @@ struct Inner {
     errno: Option<i32>,
     hint: Option<Cow<'static, str>>,
     exit_code: Option<u8>,
+    /// Of a program that cannot run.
+    shells_code: Option<u8>,
 }
 
 impl Error {
     /// An error without a failed call behind it.
     pub fn new(message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { message: message.into(), errno: None, hint: None, exit_code: None }))
+        Self(Box::new(Inner { message: message.into(), errno: None, hint: None, exit_code: None, shells_code: None }))
     }
 
     /// A failed system call: `call` names it with the arguments that matter, such as `open "/proc"`.
@@ -61,6 +63,19 @@ impl Error {
     pub fn exit_with(mut self, code: u8) -> Self {
         self.0.exit_code = Some(code);
         self
+    }
+
+    /// Marks it as the reason why the program that was asked for does not run: `code` is what a shell ends with then, 127
+    /// where there is no such program and 126 where it cannot be executed. An OCI command ends with 1 all the same.
+    #[must_use]
+    pub fn of_the_program(mut self, code: u8) -> Self {
+        self.0.shells_code = Some(code);
+        self
+    }
+
+    /// What a shell ends with, where the program that was asked for does not run.
+    pub fn shells_code(&self) -> Option<u8> {
+        self.0.shells_code
     }
 
     /// The errno of the failed call, if one was behind it.

@@ -41,7 +41,8 @@ pub fn find(name: &OsStr, env: &[OsString]) -> Result<PathBuf> {
     match denied {
         Some(candidate) => Err(explain(&candidate, Errno::ACCESS)),
         None => Err(Error::new(format!("exec: {name:?}: executable file not found in $PATH"))
-            .hint(format!("PATH inside is {path:?}: give the program's full path, or set PATH"))),
+            .hint(format!("PATH inside is {path:?}: give the program's full path, or set PATH"))
+            .of_the_program(127)),
     }
 }
 
@@ -75,7 +76,7 @@ pub fn explain(path: &Path, errno: Errno) -> Error {
         ),
         _ => return Error::call(call, errno),
     };
-    error.hint(hint)
+    error.hint(hint).of_the_program(if errno == Errno::NOENT { 127 } else { 126 })
 }
 
 /// The file is there, so what the kernel misses is what the file asks for.

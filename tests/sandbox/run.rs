@@ -288,3 +288,16 @@ fn a_signal_at_the_question_keeps_the_box_and_says_so() {
     running.wait().code(3);
     place.sandbox("list", ["-q"]).run().ok().out_has("box-");
 }
+
+#[test]
+fn what_a_message_quotes_is_no_program_that_is_missing() {
+    let place = Place::new();
+    place.sandbox("run", ["--seccomp", "./exec x", "true"]).run().code(125);
+    place.sandbox("run", ["--allow-socket", "exec nosuch", "true"]).run().code(125);
+    std::fs::write(place.path("exec y"), "").unwrap();
+    for program in ["./none", "none", "./exec none"] {
+        place.sandbox("run", [program]).run().code(127);
+    }
+    place.sandbox("run", ["./exec y"]).run().code(126);
+    place.sandbox("run", ["/etc"]).run().code(126);
+}

@@ -3,8 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use rustix::io::Errno;
-
 use super::interrupts::Interrupts;
 use super::report_file::ReportFile;
 use super::{finish, profile, store};
@@ -163,13 +161,6 @@ pub(super) fn start(global: &Global, args: Args, command: Vec<OsString>) -> Resu
 
 /// Exit codes as a shell has them, so that a failure of ours is not taken for the program's.
 fn own_failure(error: Error) -> Error {
-    let text = error.to_string();
-    let program = text.contains("exec ") || text.contains("exec: ");
-    let code = match error.errno() {
-        Some(Errno::NOENT) if program => 127,
-        Some(Errno::ACCESS | Errno::NOEXEC) if program => 126,
-        None if text.contains("executable file not found in $PATH") => 127,
-        _ => cli::NOT_THE_PROGRAMS,
-    };
+    let code = error.shells_code().unwrap_or(cli::NOT_THE_PROGRAMS);
     error.exit_with(code)
 }
