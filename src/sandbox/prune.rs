@@ -50,8 +50,8 @@ impl Store {
             all.push(Leftover { what: What::Remains, name: None, bytes });
         }
         for listed in self.list()?.into_iter().filter(|listed| !listed.busy) {
-            let found = self.hold(&listed.name).and_then(|held| of_box(&held, unused_for));
-            match found {
+            let held = self.hold_if_free(&listed.name);
+            match held.and_then(|held| held.map_or(Ok(Vec::new()), |held| of_box(&held, unused_for))) {
                 Ok(found) => all.extend(found),
                 Err(error) => log::warn(format!("{}: {error}", listed.name)),
             }
@@ -65,8 +65,10 @@ impl Store {
     /// Where it cannot be removed in full.
     pub fn remove_leftover(&self, leftover: &Leftover, unused_for: Duration) -> Result<bool> {
         let Some(name) = &leftover.name else { return self.empty_trash().map(|()| true) };
-        let held = match self.hold(&BoxName::new(name)?) {
-            Ok(held) => held,
+        let held = match self.hold_if_free(&BoxName::new(name)?) {
+            Ok(Some(held)) => held,
+            // Somebody else was faster.
+            Ok(None) => return Ok(false),
             Err(error) => {
                 log::warn(error);
                 return Ok(false);

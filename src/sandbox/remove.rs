@@ -13,42 +13,64 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Result};
 
-/// Removes a folder and all below it. Missing is fine.
+/// How often in a row nothing that was seen may be there any more: somebody else removes the same, and is a little faster.
+const FASTER: u32 = 1000;
+
+/// Removes a folder and all below it. Missing is fine, also when somebody else removes the same meanwhile.
 ///
 /// # Errors
 /// Names what cannot be removed.
 pub(super) fn tree(path: &Path) -> Result<()> {
-    let top = match open(CWD, path.as_os_str()) {
-        Err(Errno::NOENT) => return Ok(()),
-        other => other.context(|| format!("open {path:?}"))?,
-    };
+    let Some(top) = there(open(CWD, path.as_os_str())).context(|| format!("open {path:?}"))? else { return Ok(()) };
     let what = || format!("remove what is below {path:?}");
-    let mut count = 0_u64;
+    let (mut count, mut idle) = (0, 0);
     loop {
-        // What lies right here: folders are emptied into this one, until nothing but files and empty folders is left.
-        let mut left = false;
-        for (name, kind) in entries(&top).context(what)? {
-            if kind != FileType::Directory {
-                match rustix::fs::unlinkat(&top, &name, AtFlags::empty()) {
-                    Err(Errno::ISDIR) => {}
-                    other => {
-                        other.context(what)?;
-                        continue;
-                    }
-                }
+        let Some(Left { folders, removed }) = there(round(&top, &mut count)).context(what)? else { return Ok(()) };
+        if !folders {
+            match rustix::fs::rmdir(path) {
+                // Somebody else has moved a folder here.
+                Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+                other => return there(other).context(|| format!("remove {path:?}")).map(drop),
             }
-            left = true;
-            flatten(&top, &name, &mut count).context(what)?;
         }
-        if !left {
-            break;
+        idle = if removed { 0 } else { idle + 1 };
+        if idle > FASTER {
+            return Err(Errno::NOTEMPTY).context(what);
         }
     }
-    drop(top);
-    rustix::fs::rmdir(path).context(|| format!("remove {path:?}"))
+}
+
+/// What [`round`] found.
+struct Left {
+    /// Whether there were folders, whose own folders lie right here now.
+    folders: bool,
+    /// Whether anything was removed.
+    removed: bool,
+}
+
+/// What lies right here: folders are emptied into this one, until nothing but files and empty folders is left.
+fn round(top: &OwnedFd, count: &mut u64) -> Result<Left, Errno> {
+    let mut left = Left { folders: false, removed: false };
+    for (name, kind) in entries(top)? {
+        if kind != FileType::Directory {
+            match rustix::fs::unlinkat(top, &name, AtFlags::empty()) {
+                Err(Errno::ISDIR) => {}
+                other => {
+                    left.removed |= there(other)?.is_some();
+                    continue;
+                }
+            }
+        }
+        left.folders = true;
+        left.removed |= there(flatten(top, &name, count))?.is_some();
+    }
+    Ok(left)
 }
 
 /// Moves the folders of `top/name` to `top`, removes its files, then itself.
+///
+/// # Errors
+/// `ENOENT` as well, where somebody else was faster with one of them.
 fn flatten(top: &OwnedFd, name: &CString, count: &mut u64) -> Result<(), Errno> {
     // An ordinary user's own folder may forbid even its owner to look inside; the kernel leaves such ones in `work`.
     let mode = Mode::from(0o700);
@@ -67,7 +89,7 @@ fn flatten(top: &OwnedFd, name: &CString, count: &mut u64) -> Result<(), Errno> 
             match rustix::fs::unlinkat(&folder, &inner, AtFlags::empty()) {
                 Err(Errno::ISDIR) => {}
                 other => {
-                    other?;
+                    there(other)?;
                     continue;
                 }
             }
@@ -84,11 +106,24 @@ fn flatten(top: &OwnedFd, name: &CString, count: &mut u64) -> Result<(), Errno> 
                 Err(Errno::EXIST) => {}
                 // A folder changes its parent only by who may write into it.
                 Err(Errno::ACCESS) => rustix::fs::chmodat(&folder, &inner, mode, AtFlags::empty())?,
+                Err(Errno::NOENT) => break,
                 other => break other?,
             }
         }
     }
-    rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR)
+    match rustix::fs::unlinkat(top, name, AtFlags::REMOVEDIR) {
+        // Somebody else has removed it, and moved another folder to its name.
+        Err(Errno::NOTEMPTY | Errno::EXIST) => Err(Errno::NOENT),
+        other => other,
+    }
+}
+
+/// `None` for what is not there any more.
+fn there<T>(result: Result<T, Errno>) -> Result<Option<T>, Errno> {
+    match result {
+        Err(Errno::NOENT) => Ok(None),
+        other => other.map(Some),
+    }
 }
 
 fn open(folder: impl AsFd, name: &OsStr) -> Result<OwnedFd, Errno> {

@@ -23,12 +23,16 @@ pub(super) fn of(path: &Path) -> Result<u64> {
     };
     let mut bytes = 0;
     let mut seen = HashSet::new();
-    tree::visit(&root, Path::new(""), &mut |_, stat| {
+    let visited = tree::visit(&root, Path::new(""), &mut |_, stat| {
         let shared = stat.st_nlink > 1 && FileType::from_raw_mode(stat.st_mode) != FileType::Directory;
         if !shared || seen.insert(stat.st_ino) {
             bytes += stat.st_blocks as u64 * BLOCK;
         }
         Ok(())
-    })?;
-    Ok(bytes)
+    });
+    match visited {
+        // Somebody is removing it.
+        Err(error) if error.errno() == Some(Errno::NOENT) => Ok(bytes),
+        other => other.map(|()| bytes),
+    }
 }

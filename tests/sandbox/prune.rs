@@ -5,7 +5,12 @@ use crate::util::{Value, tty::Terminal};
 
 /// A box without a name that has changed something; gives the name that it got.
 fn unnamed(place: &Place) -> String {
-    let said = place.sandbox("run", ["sh", "-c", "echo x >x"]).run().ok().err();
+    unnamed_by(place, "echo x >x")
+}
+
+/// Likewise, by this script.
+fn unnamed_by(place: &Place, script: &str) -> String {
+    let said = place.sandbox("run", ["sh", "-c", script]).run().ok().err();
     said.split("kept in the box ").nth(1).unwrap().split(':').next().unwrap().to_owned()
 }
 
@@ -116,4 +121,31 @@ fn in_a_terminal_one_is_asked() {
         running.wait().code(code);
         assert_eq!(place.sandbox("list", ["-q"]).run().ok().out().contains(&name), stays);
     }
+}
+
+/// Runs a command so many times at once.
+fn at_once(count: usize, command: impl Fn() -> crate::util::TestCommand) -> Vec<crate::util::command::Output> {
+    let running: Vec<_> = (0..count).map(|_| command().spawn()).collect();
+    running.into_iter().map(crate::util::command::Running::wait).collect()
+}
+
+#[test]
+fn several_that_remove_the_same_do_not_disturb_each_other() {
+    let place = Place::new();
+    let many = "for i in $(seq 60); do mkdir -p a$i/b/c; : >a$i/x; : >a$i/b/c/y; done";
+    for _ in 0..6 {
+        let names: Vec<String> = (0..2).map(|_| unnamed_by(&place, many)).collect();
+        for said in at_once(3, || place.sandbox("discard", &names)) {
+            let err = said.err();
+            assert!(said.exit_code() == 0 || err.contains("there is no box") || err.contains("is in use"), "{err}");
+        }
+        unnamed_by(&place, many);
+        unnamed_by(&place, many);
+        for said in at_once(3, || place.sandbox("prune", ["--force", "--format", "json"])) {
+            assert_eq!(said.ok().err(), "");
+            assert_eq!(said.json()["dryRun"], false);
+        }
+    }
+    place.sandbox("prune", ["--force"]).run().ok();
+    assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
 }

@@ -39,6 +39,13 @@ pub struct Store {
     path: PathBuf,
 }
 
+/// What became of an attempt to hold a box.
+enum Tried {
+    Held(Box),
+    InUse,
+    Missing,
+}
+
 /// A box as `list` shows it.
 #[derive(Debug)]
 pub struct Listed {
@@ -98,7 +105,9 @@ impl Store {
                 Err(error) if error.errno() == Some(Errno::NOENT) => continue,
                 other => other?,
             };
-            lock(&fd, &name)?;
+            if !lock(&fd, &name)? {
+                return Err(in_use(&name));
+            }
             // Whoever held it before has removed it.
             if !is_at(&fd, &path) {
                 continue;
@@ -122,24 +131,43 @@ impl Store {
     /// # Errors
     /// Where there is none, or it is in use.
     pub fn hold(&self, name: &BoxName) -> Result<Box> {
+        match self.try_hold(name)? {
+            Tried::Held(held) => Ok(held),
+            Tried::InUse => Err(in_use(name)),
+            Tried::Missing => Err(Error::new(format!("there is no box {name}"))
+                .hint(format!("`myrt sandbox list` shows those below {}", self.path.display()))),
+        }
+    }
+
+    /// Holds a box that was there a moment ago; `None` where it has gone, or somebody uses it.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(super) fn hold_if_free(&self, name: &BoxName) -> Result<Option<Box>> {
+        Ok(match self.try_hold(name)? {
+            Tried::Held(held) => Some(held),
+            Tried::InUse | Tried::Missing => None,
+        })
+    }
+
+    fn try_hold(&self, name: &BoxName) -> Result<Tried> {
         rights::enter()?;
         let path = self.path.join(name.as_str());
-        let missing = || {
-            Error::new(format!("there is no box {name}"))
-                .hint(format!("`myrt sandbox list` shows those below {}", self.path.display()))
+        let fd = match open_own(&path) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => return Ok(Tried::Missing),
+            other => other?,
         };
-        let fd = open_own(&path).map_err(|error| match error.errno() {
-            Some(Errno::NOENT) => missing(),
-            _ => error,
-        })?;
-        lock(&fd, name)?;
+        if !lock(&fd, name)? {
+            return Ok(Tried::InUse);
+        }
+        // Whoever held it before has removed it.
         if !is_at(&fd, &path) {
-            return Err(missing());
+            return Ok(Tried::Missing);
         }
         let record = read_record(&fd, &path)?.unwrap_or_else(|| Record::new(false));
         let mut held = Box::new(name.clone(), fd, path, record);
         snapshots::finish(&mut held)?;
-        Ok(held)
+        Ok(Tried::Held(held))
     }
 
     /// All boxes, by name.
@@ -148,20 +176,28 @@ impl Store {
     /// Where the folder cannot be read. A box that cannot be read is listed with the reason.
     pub fn list(&self) -> Result<Vec<Listed>> {
         let names = self.names()?.into_iter().filter_map(|name| BoxName::new(name.to_str()?).ok());
-        let mut boxes: Vec<Listed> = names.map(|name| self.look(name)).collect();
+        let mut boxes: Vec<Listed> = names.filter_map(|name| self.look(name)).collect();
         boxes.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Ok(boxes)
     }
 
-    fn look(&self, name: BoxName) -> Listed {
+    /// `None`: it was removed in this very moment.
+    fn look(&self, name: BoxName) -> Option<Listed> {
         let path = self.path.join(name.as_str());
-        let mut busy = false;
-        let record = open_own(&path).and_then(|fd| {
-            busy = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
+        let fd = match open_own(&path) {
+            Err(error) if error.errno() == Some(Errno::NOENT) => return None,
+            Err(error) => return Some(Listed { name, busy: false, record: Err(error) }),
+            Ok(fd) => fd,
+        };
+        let busy = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
+        let read = || {
             let record = read_record(&fd, &path)?.ok_or_else(|| Error::new(format!("{path:?} holds no {RECORD}")))?;
             Ok((record, Runs::read(&fd, &path)?))
-        });
-        Listed { name, busy, record }
+        };
+        let record = read();
+        // What is being removed has another name by then.
+        let gone = record.is_err() && !is_at(&fd, &path);
+        (!gone).then_some(Listed { name, busy, record })
     }
 
     fn names(&self) -> Result<Vec<OsString>> {
@@ -240,12 +276,17 @@ impl Store {
     }
 }
 
-fn lock(fd: &OwnedFd, name: &BoxName) -> Result<()> {
+/// Gives whether nobody else has it locked.
+fn lock(fd: &OwnedFd, name: &BoxName) -> Result<bool> {
     match rustix::fs::flock(fd, FlockOperation::NonBlockingLockExclusive) {
-        Err(Errno::WOULDBLOCK) => Err(Error::new(format!("the box {name} is in use"))
-            .hint("wait until its program has ended; one box is used by one command at a time")),
-        other => other.context(|| format!("lock the box {name}")),
+        Err(Errno::WOULDBLOCK) => Ok(false),
+        other => other.map(|()| true).context(|| format!("lock the box {name}")),
     }
+}
+
+fn in_use(name: &BoxName) -> Error {
+    Error::new(format!("the box {name} is in use"))
+        .hint("wait until its program has ended; one box is used by one command at a time")
 }
 
 /// Whether a path still leads to an open folder.
