@@ -79,7 +79,9 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
         binary,
     };
     let unnamed = request.name.is_none();
-    let mut held = store.hold_or_make(request.name.clone())?;
+    // What can be refused is refused before there is a box.
+    streams::check(asked.terminal)?;
+    let (mut held, made) = store.hold_or_make(request.name.clone())?;
     // Told at the end, where a person still sees them.
     log::hold();
     match in_box(store, asked, &mut held) {
@@ -87,8 +89,8 @@ pub fn run(store: &Store, request: &RunRequest) -> Result<Ended> {
         Err(error) => {
             log::release().iter().for_each(log::warn);
             // A box that never held a program is nobody's.
-            if unnamed {
-                store.remove(held)?;
+            if made && (0..held.record.layers.len()).all(|place| held.is_unchanged(place)) {
+                store.remove(held).unwrap_or_else(log::warn);
             }
             Err(error)
         }

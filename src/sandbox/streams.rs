@@ -13,33 +13,49 @@ use rustix::io::Errno;
 use crate::error::{Context, Error, Result};
 use crate::sys::mount::{Attributes, Tree, set_attributes};
 
-/// Makes the streams of this process harmless; of one whose terminal is relayed, standard error alone, since the program
-/// gets none of the others. Gives the mounts that they lie on: the kernel waits for all CPUs before it lets go of one, which
-/// is better done when nobody waits for us.
+/// Refuses streams that no program in a box may have, before anything is made.
+///
+/// # Errors
+/// Where one is a folder or a disk.
+pub(super) fn check(terminal: bool) -> Result<()> {
+    streams(terminal).into_iter().try_for_each(|(stream, name)| look(stream, name).map(drop))
+}
+
+/// Makes the streams of this process harmless. Gives the mounts that they lie on: the kernel waits for all CPUs before it lets
+/// go of one, which is better done when nobody waits for us.
 ///
 /// # Errors
 /// Where one is a folder or a disk, or cannot be opened anew.
 pub(super) fn confine(terminal: bool) -> Result<Vec<OwnedFd>> {
     let mut trees = Vec::new();
-    if !terminal {
-        confine_one(rustix::stdio::stdin(), "standard input", rustix::stdio::dup2_stdin, &mut trees)?;
-        confine_one(rustix::stdio::stdout(), "standard output", rustix::stdio::dup2_stdout, &mut trees)?;
+    for (stream, name) in streams(terminal) {
+        confine_one(stream, name, &mut trees)?;
     }
-    confine_one(rustix::stdio::stderr(), "standard error", rustix::stdio::dup2_stderr, &mut trees)?;
     Ok(trees.into_iter().map(|(_, tree)| tree.into_fd()).collect())
 }
 
-/// `trees`: which files were opened anew, and through which mount each. Several streams often are one file.
-fn confine_one(
-    stream: BorrowedFd<'_>,
-    name: &str,
-    replace: impl FnOnce(OwnedFd) -> Result<(), Errno>,
-    trees: &mut Vec<((u64, u64), Tree)>,
-) -> Result<()> {
-    let what = || format!("open {name} anew");
+/// The streams that the program gets from its caller: of one whose terminal is relayed, standard error alone.
+fn streams(terminal: bool) -> Vec<(BorrowedFd<'static>, &'static str)> {
+    let error = (rustix::stdio::stderr(), "standard error");
+    match terminal {
+        true => vec![error],
+        false => {
+            vec![(rustix::stdio::stdin(), "standard input"), (rustix::stdio::stdout(), "standard output"), error]
+        }
+    }
+}
+
+/// A stream that has to be opened anew.
+struct Stream {
+    found: Stat,
+    flags: OFlags,
+    kind: FileType,
+}
+
+/// Looks at a stream; `None`: it can stay as it is.
+fn look(stream: BorrowedFd<'_>, name: &str) -> Result<Option<Stream>> {
     let found = rustix::fs::fstat(stream).context(|| format!("look at {name}"))?;
     let flags = rustix::fs::fcntl_getfl(stream).context(|| format!("look at {name}"))?;
-    let access = flags & OFlags::RWMODE;
     let kind = FileType::from_raw_mode(found.st_mode);
     match kind {
         FileType::Directory | FileType::BlockDevice => {
@@ -49,13 +65,20 @@ fn confine_one(
             ))
             .hint("give it a file or a pipe: `cat FILE | myrt sandbox run …`"));
         }
-        FileType::RegularFile if access != OFlags::RDONLY => return Ok(()),
+        FileType::RegularFile if flags & OFlags::RWMODE != OFlags::RDONLY => return Ok(None),
         FileType::RegularFile | FileType::CharacterDevice => {}
-        _ => return Ok(()),
+        _ => return Ok(None),
     }
     if flags.contains(OFlags::PATH) {
         return Err(Error::new(format!("{name} is not open for reading or writing")));
     }
+    Ok(Some(Stream { found, flags, kind }))
+}
+
+/// `trees`: which files were opened anew, and through which mount each. Several streams often are one file.
+fn confine_one(stream: BorrowedFd<'_>, name: &str, trees: &mut Vec<((u64, u64), Tree)>) -> Result<()> {
+    let Some(Stream { found, flags, kind }) = look(stream, name)? else { return Ok(()) };
+    let what = || format!("open {name} anew");
     let which = (found.st_dev, found.st_ino);
     let place = match trees.iter().position(|(known, _)| *known == which) {
         Some(place) => place,
@@ -77,13 +100,18 @@ fn confine_one(
     };
     let path = format!("/proc/self/fd/{}", trees[place].1.as_fd().as_raw_fd());
     let kept = OFlags::APPEND | OFlags::NONBLOCK | OFlags::DIRECT | OFlags::SYNC | OFlags::DSYNC;
-    let flags = access | (flags & kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let flags = flags & (OFlags::RWMODE | kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
     let again = rustix::fs::openat(CWD, path, flags, Mode::empty()).context(what)?;
     if kind == FileType::RegularFile {
         let place = rustix::fs::seek(stream, SeekFrom::Current(0)).context(what)?;
         rustix::fs::seek(&again, SeekFrom::Start(place)).context(what)?;
     }
-    replace(again).context(what)
+    match stream.as_raw_fd() {
+        0 => rustix::stdio::dup2_stdin(again),
+        1 => rustix::stdio::dup2_stdout(again),
+        _ => rustix::stdio::dup2_stderr(again),
+    }
+    .context(what)
 }
 
 /// The same file by its name: an ordinary user has a mount namespace of its own by now, and the stream is of the one before.

@@ -106,3 +106,19 @@ fn a_store_that_others_may_read_is_refused() {
     std::fs::create_dir(place.store()).unwrap();
     place.script("true").run().code(125).err_has("not yours alone");
 }
+
+#[test]
+fn a_run_that_was_refused_leaves_no_box() {
+    let place = Place::new();
+    let from = |folder: &str| format!("exec \"$@\" <{folder}");
+    let run = place.sandbox("run", ["--name", "new", "true"]).by(["sh", "-c", &from("/tmp"), "sh"]).run();
+    run.code(125).err_has("standard input is a folder");
+    assert!(!place.store().exists());
+    place.sandbox("run", ["--name", "new", "no-such-program"]).run().code(127);
+    place.sandbox("list", ["-q"]).run().ok().stdout("");
+    // One that was there stays.
+    place.sandbox("run", ["--name", "old", "true"]).run().ok();
+    place.sandbox("run", ["--name", "old", "no-such-program"]).run().code(127);
+    place.sandbox("run", ["--name", "old", "true"]).by(["sh", "-c", &from("/tmp"), "sh"]).run().code(125);
+    place.sandbox("list", ["-q"]).run().ok().stdout("old");
+}

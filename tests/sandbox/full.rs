@@ -72,3 +72,13 @@ fn a_box_is_told_of_though_its_report_does_not_fit() {
     let out = with_a_small_store(&place, script);
     out.ok().stdout("125\n1").err_has("--report").err_has("kept in the box box-");
 }
+
+#[test]
+fn a_run_for_which_there_is_no_room_leaves_no_box() {
+    let place = Place::new();
+    let script = "
+        fill; sandbox run --name b true || echo $?
+        ls -A small";
+    let out = with_a_small_store(&place, script);
+    out.ok().stdout("125\nfiller").err_has("no space left on device");
+}

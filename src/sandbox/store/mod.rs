@@ -84,11 +84,11 @@ impl Store {
         self.path.canonicalize().context(|| format!("look up {:?}", self.path))
     }
 
-    /// Finds a box and holds it, or makes it. `None`: a new one with a name of ours.
+    /// Finds a box and holds it, or makes it. `None`: a new one with a name of ours. Gives whether it was made.
     ///
     /// # Errors
     /// Where it is in use, or cannot be made or read.
-    pub fn hold_or_make(&self, name: Option<BoxName>) -> Result<Box> {
+    pub fn hold_or_make(&self, name: Option<BoxName>) -> Result<(Box, bool)> {
         rights::enter()?;
         self.make_place()?;
         let unnamed = name.is_none();
@@ -119,10 +119,13 @@ impl Store {
             };
             let mut held = Box::new(name, fd, path, record);
             if made {
-                held.save()?;
+                held.save().inspect_err(|_| {
+                    // The reason for the failure matters more than one more.
+                    let _ = remove::tree(&held.path);
+                })?;
             }
             snapshots::finish(&mut held)?;
-            return Ok(held);
+            return Ok((held, made));
         }
     }
 
