@@ -68,9 +68,10 @@ pub fn attach(slave: &OwnedFd) -> Result<()> {
 pub fn attach_beside_stderr(slave: &OwnedFd) -> Result<()> {
     control(slave)?;
     streams(slave)?;
-    match rustix::termios::isatty(rustix::stdio::stderr()) {
-        true => rustix::stdio::dup2_stderr(slave).context(|| "dup2 stderr"),
-        false => Ok(()),
+    match rustix::termios::tcgetattr(rustix::stdio::stderr()) {
+        Err(Errno::NOTTY) => Ok(()),
+        // One that has been hung up since is still the caller's, and no program's.
+        _ => rustix::stdio::dup2_stderr(slave).context(|| "dup2 stderr"),
     }
 }
 

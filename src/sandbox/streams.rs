@@ -7,7 +7,7 @@
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, SeekFrom, Stat};
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags, SeekFrom, Stat};
 use rustix::io::Errno;
 
 use crate::error::{Context, Error, Result};
@@ -16,9 +16,15 @@ use crate::sys::mount::{Attributes, Tree, set_attributes};
 /// Refuses streams that no program in a box may have, before anything is made.
 ///
 /// # Errors
-/// Where one is a folder or a disk.
+/// Where one is a folder or a disk, or the terminal of another user.
 pub(super) fn check(terminal: bool) -> Result<()> {
-    streams(terminal).into_iter().try_for_each(|(stream, name)| look(stream, name).map(drop))
+    for (stream, name) in streams(terminal) {
+        let Some(Stream { found, flags, .. }) = look(stream, name)? else { continue };
+        if rustix::termios::isatty(stream) && !can_open(stream, flags) {
+            return Err(of_another_user(name, &found));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the streams of this process harmless. Gives the mounts that they lie on: the kernel waits for all CPUs before it lets
@@ -34,10 +40,12 @@ pub(super) fn confine(terminal: bool) -> Result<Vec<OwnedFd>> {
     Ok(trees.into_iter().map(|(_, tree)| tree.into_fd()).collect())
 }
 
-/// The streams that the program gets from its caller: of one whose terminal is relayed, standard error alone.
+/// The streams that the program gets from its caller. Of one whose terminal is relayed that is standard error alone, and not
+/// where it is a terminal: its own stands in for that as well.
 fn streams(terminal: bool) -> Vec<(BorrowedFd<'static>, &'static str)> {
     let error = (rustix::stdio::stderr(), "standard error");
     match terminal {
+        true if rustix::termios::isatty(error.0) => Vec::new(),
         true => vec![error],
         false => {
             vec![(rustix::stdio::stdin(), "standard input"), (rustix::stdio::stdout(), "standard output"), error]
@@ -112,6 +120,25 @@ fn confine_one(stream: BorrowedFd<'_>, name: &str, trees: &mut Vec<((u64, u64), 
         _ => rustix::stdio::dup2_stderr(again),
     }
     .context(what)
+}
+
+/// Whether a file may be opened anew as it is open.
+fn can_open(stream: BorrowedFd<'_>, flags: OFlags) -> bool {
+    let access = match flags & OFlags::RWMODE {
+        OFlags::RDONLY => Access::READ_OK,
+        OFlags::WRONLY => Access::WRITE_OK,
+        _ => Access::READ_OK | Access::WRITE_OK,
+    };
+    let path = format!("/proc/self/fd/{}", stream.as_raw_fd());
+    rustix::fs::accessat(CWD, path, access, AtFlags::EACCESS) != Err(Errno::ACCESS)
+}
+
+/// After su(1) and its kin the terminal is still that of whoever logged in. Handed in as it is, the program could change it
+/// and read what is typed there. Told before this process has a user namespace, in which other users have no number.
+fn of_another_user(name: &str, found: &Stat) -> Error {
+    let owner = if found.st_uid == 0 { "root".to_owned() } else { format!("another user ({})", found.st_uid) };
+    Error::new(format!("{name} is a terminal that belongs to {owner}: it cannot be opened anew for the program"))
+        .hint("run it in a terminal of your own: script -qc 'myrt sandbox run …' /dev/null")
 }
 
 /// The same file by its name: an ordinary user has a mount namespace of its own by now, and the stream is of the one before.

@@ -413,6 +413,28 @@ fn a_terminal_and_signals_are_the_programs() {
 }
 
 #[test]
+fn a_terminal_of_another_user_is_relayed_and_never_handed_in() {
+    let Some(place) = Place::ordinary() else { return };
+    // As `su` leaves it.
+    let (mut terminal, slave) = Terminal::open();
+    crate::util::command::set_mode(format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&slave)), 0o600);
+    let copy = || slave.try_clone().unwrap().into();
+    let script = "tty; tty <&2; read line; echo got:$line; exit 5";
+    let command = place.sandbox("run", ["--name", "b", "sh", "-c", script]);
+    let running = command.spawn_with(copy(), copy(), copy(), None);
+    terminal.until_seen("/dev/pts/0\r\n/dev/pts/0");
+    terminal.type_in("word\n");
+    terminal.until_seen("got:word");
+    running.wait().code(5);
+    // What cannot be relayed is refused, with a way out.
+    let command = place.sandbox("run", ["--name", "b", "true"]);
+    let refused = command.spawn_with(std::process::Stdio::null(), std::process::Stdio::null(), copy(), None);
+    terminal.until_seen("belongs to root");
+    terminal.until_seen("script -qc");
+    refused.wait().code(125);
+}
+
+#[test]
 fn a_killed_run_leaves_a_box_that_goes_on() {
     let Some(place) = Place::ordinary() else { return };
     let mut running = place.script("echo kept >kept; echo ready; sleep 1000").spawn();
