@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use super::changes::{Change, FileKind};
+use super::store::Box;
 use super::text;
 use crate::error::{Context, Error, Result};
 
@@ -147,7 +148,7 @@ fn like<P, T>(pattern: &[P], list: &[T], is_any: impl Fn(&P) -> bool, fits: impl
 ///
 /// # Errors
 /// Names a pattern that means nothing.
-pub fn select(changes: &[Change], patterns: &[Pattern]) -> Result<BTreeSet<usize>> {
+pub fn select(held: &Box, changes: &[Change], patterns: &[Pattern]) -> Result<BTreeSet<usize>> {
     if patterns.is_empty() {
         return Ok((0..changes.len()).collect());
     }
@@ -156,8 +157,10 @@ pub fn select(changes: &[Change], patterns: &[Pattern]) -> Result<BTreeSet<usize
         let meant = changes.iter().enumerate().filter(|(_, change)| pattern.means(&change.path));
         let places: Vec<usize> = meant.map(|(place, _)| place).collect();
         if places.is_empty() {
-            return Err(Error::new(format!("{:?} names no change of this box", pattern.typed))
-                .hint("`myrt sandbox diff NAME` lists them; `*` stands for letters within one name"));
+            return Err(Error::new(format!("{:?} names no change of this box", pattern.typed)).hint(format!(
+                "`{}` lists them; `*` stands for letters within one name",
+                held.command("diff", held.name())
+            )));
         }
         selected.extend(places);
     }

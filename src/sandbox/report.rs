@@ -57,8 +57,8 @@ impl Report {
         }
     }
 
-    /// A few lines for people; empty where there is nothing to say.
-    pub fn lines(&self) -> String {
+    /// A few lines for people; empty where there is nothing to say. `list`: the command that tells all of it.
+    pub fn lines(&self, list: &str) -> String {
         let mut lines: String = self.notes.iter().map(|note| format!("myrt: warning: {note}\n")).collect();
         let cells = |denied: &Denied| (denied.call.clone(), denied.argument.clone().unwrap_or_default());
         let rows: Vec<_> = self.denied.iter().take(SHOWN).map(|denied| (cells(denied), denied)).collect();
@@ -74,7 +74,7 @@ impl Report {
         }
         let more = self.denied.len().saturating_sub(SHOWN) as u64 + self.denied_more;
         if more > 0 {
-            lines.push_str(&format!("myrt: denied: {more} more: `myrt sandbox list --format json` has them\n"));
+            lines.push_str(&format!("myrt: denied: {more} more: `{list}` has them\n"));
         }
         lines
     }
@@ -91,16 +91,16 @@ mod tests {
     #[test]
     fn a_few_lines_say_it() {
         let mut report = Report::new(Network::None, &[], &[]);
-        assert_eq!(report.lines(), "");
+        assert_eq!(report.lines("myrt list"), "");
         report.notes.push("the network is the host's".into());
         report.denied = vec![denied("mount", Some("/mnt"), 2), denied("reboot", None, 1)];
         assert_eq!(
-            report.lines(),
+            report.lines("myrt list"),
             "myrt: warning: the network is the host's\nmyrt: denied: mount   /mnt  by sh, 2 times\nmyrt: denied: reboot        by sh\n"
         );
         report.denied = vec![denied("mount", None, 1); 11];
         report.denied_more = 4;
-        assert_eq!(report.lines().lines().count(), 10);
-        assert!(report.lines().ends_with("7 more: `myrt sandbox list --format json` has them\n"));
+        assert_eq!(report.lines("myrt list").lines().count(), 10);
+        assert!(report.lines("myrt list").ends_with("7 more: `myrt list` has them\n"));
     }
 }

@@ -241,7 +241,7 @@ fn read(held: &Box, label: &Label) -> Result<State> {
     held.read_file(&format!("{FOLDER}/{label}/{STATE}"))?.ok_or_else(|| {
         let name = held.name();
         Error::new(format!("the box {name} has no snapshot {label}"))
-            .hint(format!("`myrt sandbox snapshot {name} --list` shows them"))
+            .hint(format!("`{}` shows them", held.command("snapshot", format_args!("{name} --list"))))
     })
 }
 

@@ -61,6 +61,18 @@ fn escaped(text: &mut String, bytes: &[u8], is_escaped: impl Fn(char) -> bool) {
     }
 }
 
+/// A path as a word that a shell takes for it.
+pub fn quoted(path: &Path) -> String {
+    let text = shown(path);
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:=,@+%".contains(&byte);
+    match path.to_str() {
+        Some(plain) if plain.bytes().all(is_plain) => text,
+        Some(plain) if plain == text => format!("'{}'", text.replace('\'', r"'\''")),
+        // Not every shell knows this, but none knows the bytes in another form that a terminal stands.
+        _ => format!("$'{}'", text.replace('\'', r"\'")),
+    }
+}
+
 /// The path that [`shown`] gave this text.
 pub fn read(text: &str) -> PathBuf {
     if !text.contains('\\') {
@@ -121,6 +133,23 @@ pub(super) mod as_text {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_shell_reads_the_path_back() {
+        for (path, wanted) in [
+            (&b"/plain/x-1"[..], "/plain/x-1"),
+            (b"/a b", "'/a b'"),
+            (b"/it's", r"'/it'\''s'"),
+            (b"/new\nline's\xff", r"$'/new\x0aline\'s\xff'"),
+        ] {
+            let path = PathBuf::from(OsString::from_vec(path.to_vec()));
+            assert_eq!(quoted(&path), wanted);
+            let script = format!("printf %s {}", quoted(&path));
+            if let Ok(said) = std::process::Command::new("bash").args(["-c", &script]).output() {
+                assert_eq!(said.stdout, path.as_os_str().as_bytes());
+            }
+        }
+    }
 
     #[test]
     fn every_path_comes_back() {

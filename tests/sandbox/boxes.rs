@@ -122,3 +122,35 @@ fn a_run_that_was_refused_leaves_no_box() {
     place.sandbox("run", ["--name", "old", "true"]).by(["sh", "-c", &from("/tmp"), "sh"]).run().code(125);
     place.sandbox("list", ["-q"]).run().ok().stdout("old");
 }
+
+#[test]
+fn what_is_said_to_be_typed_can_be_typed() {
+    let place = Place::new();
+    let typed = |said: &str| {
+        let command = said.split('`').nth(1).unwrap_or_else(|| panic!("{said}")).to_owned();
+        let ours = command.strip_prefix("myrt ").unwrap_or_else(|| panic!("{said}"));
+        TestCommand::shell(&format!("{} {ours}", place.myrt()), [""]).cwd(place.host()).run()
+    };
+    let kept = place.sandbox("run", ["sh", "-c", "echo x >made"]).run().ok().err();
+    typed(&kept).ok().out_has("1 added");
+    place.script("echo x >made").run().ok();
+    typed(&place.sandbox("diff", ["nobody"]).run().fails().err()).ok().out_has("\nb ");
+    typed(&place.sandbox("snapshot", ["b", "--restore", "none"]).run().fails().err()).ok();
+    typed(&place.sandbox("diff", ["b", "/nothing"]).run().fails().err()).ok().out_has("1 added");
+    let interrupted = |number: u32| {
+        crate::kills::killed_at(&place, "renameat", number, "commit", &["b"]).code(137);
+        let said = place.sandbox("run", ["--name", "b", "true"]).run();
+        (said.exit_code() == 125).then(|| said.err())
+    };
+    let said = (1..20).find_map(interrupted).unwrap();
+    typed(&said).ok().stdout("1 taken over");
+    // A name that the shell would take apart; and the own place, which needs none.
+    let odd = "it's here";
+    let at = |store: &[&str], words: &[&str]| {
+        let command = [&[place.myrt(), "sandbox"][..], &words[..1], store, &words[1..]].concat();
+        TestCommand::new(command).cwd(place.host()).run()
+    };
+    let kept = at(&["--store", odd], &["run", "sh", "-c", "echo x >other"]).ok().err();
+    typed(&kept).ok().out_has("1 added");
+    assert!(at(&[], &["diff", "no-such-box"]).fails().err().contains("`myrt sandbox list`"));
+}

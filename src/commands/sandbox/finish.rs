@@ -39,18 +39,19 @@ pub(super) fn decide(store: &Store, ended: Ended, interrupts: &mut Interrupts) -
         return Ok(code);
     }
     let name = held.name().clone();
+    let diff = store.command("diff", &name);
     let told = changes.told(&(0..changes.all.len()).collect())?;
     drop(changes);
     let count = super::diff::count(&told);
     if !in_a_terminal() {
-        output::note(&format!("myrt: {count}, kept in the box {name}: `myrt sandbox diff {name}` shows them\n"));
+        output::note(&format!("myrt: {count}, kept in the box {name}: `{diff}` shows them\n"));
         return Ok(code);
     }
     output::note(&format!("\n{}", super::diff::glance(&told, GLANCE)));
     // Nobody has been asked yet: what is there already was typed for the program, or by it, by way of a terminal that
     // replies to what is written to it.
     let _ = rustix::termios::tcflush(rustix::stdio::stdin(), QueueSelector::IFlush);
-    let kept = || format!("myrt: kept: `myrt sandbox diff {name}` shows them\n");
+    let kept = || format!("myrt: kept: `{diff}` shows them\n");
     loop {
         output::note(&format!(
             "myrt: {count}. Commit them to the host, keep them in the box {name}, discard them, or show them? [c/k/d/s] "
@@ -75,7 +76,7 @@ pub(super) fn decide(store: &Store, ended: Ended, interrupts: &mut Interrupts) -
                     output::note(&format!("myrt: nothing was written, the host has changed these since:\n{lines}"));
                 }
                 Ok(_) => {
-                    output::note(&format!("myrt: committed: `myrt sandbox undo {name}` takes it back\n"));
+                    output::note(&format!("myrt: committed: `{}` takes it back\n", store.command("undo", &name)));
                     return Ok(code);
                 }
                 Err(error) => log::warn(error),

@@ -152,7 +152,7 @@ pub(super) fn start(global: &Global, args: Args, command: Vec<OsString>) -> Resu
     let ended = sandbox::run(&store, &request).map_err(own_failure)?;
     let mut interrupts = Interrupts::after_a_run(&before, finish::asks(&ended)).map_err(own_failure)?;
     if !args.quiet {
-        output::note(&ended.report.lines());
+        output::note(&ended.report.lines(&store.command("list", "--format json")));
     }
     let written = file.map_or(Ok(()), |file| file.write(&ended.report));
     // Whatever has become of the report, a box that has no name yet is told of.

@@ -139,7 +139,7 @@ fn prepare(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Prep
     base::settle(held)?;
     let changes = changes::of(held)?;
     let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
-    let mut selected = pattern::select(&changes, &patterns)?;
+    let mut selected = pattern::select(held, &changes, &patterns)?;
     pattern::with_folders(&changes, &mut selected);
     let gone: Vec<bool> = (0..held.record.layers.len()).map(|place| !held.has_host(place)).collect();
     if let Some(lost) = selected.iter().map(|place| &changes[*place]).find(|change| gone[change.layer]) {
@@ -298,8 +298,10 @@ pub fn require_finished(held: &Box) -> Result<()> {
         None | Some(Stage::Done) => Ok(()),
         Some(_) => {
             let name = held.name();
-            Err(Error::new(format!("a commit of the box {name} was interrupted"))
-                .hint(format!("`myrt sandbox commit --resume {name}` finishes it, `--rollback` brings the host back")))
+            Err(Error::new(format!("a commit of the box {name} was interrupted")).hint(format!(
+                "`{}` finishes it, `--rollback` brings the host back",
+                held.command("commit", format_args!("--resume {name}"))
+            )))
         }
     }
 }
@@ -319,8 +321,8 @@ fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
                     Ok(_) => error.context("the commit was taken back"),
                     Err(second) => {
                         log::warn(format!("the commit could not be taken back: {second}"));
-                        let name = held.name();
-                        error.hint(format!("`myrt sandbox commit --rollback {name}` tries it again"))
+                        let again = held.command("commit", format_args!("--rollback {}", held.name()));
+                        error.hint(format!("`{again}` tries it again"))
                     }
                 });
             }

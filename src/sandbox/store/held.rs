@@ -1,5 +1,6 @@
 //! A box that nobody else uses now, and its own files.
 
+use std::fmt::Display;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,11 @@ impl Box {
     /// Its folder.
     pub(in crate::sandbox) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A command for a person to type who means this box: `myrt sandbox VERB WORDS`.
+    pub(in crate::sandbox) fn command(&self, verb: &str, words: impl Display) -> String {
+        super::typed(self.path.parent().unwrap_or(&self.path), verb, words)
     }
 
     /// Where the engine keeps its state while the box runs.

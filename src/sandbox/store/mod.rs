@@ -9,6 +9,7 @@ mod record;
 mod runs;
 
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -22,7 +23,7 @@ pub use runs::{Run, Runs};
 
 use self::record::read_record;
 use super::name::BoxName;
-use super::{remove, rights, run, snapshots};
+use super::{remove, rights, run, snapshots, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -74,6 +75,11 @@ impl Store {
     /// The folder.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// A command for a person to type who means this store: `myrt sandbox VERB WORDS`.
+    pub fn command(&self, verb: &str, words: impl Display) -> String {
+        typed(&self.path, verb, words)
     }
 
     /// The folder, without links: as it is seen from inside a box as well.
@@ -137,8 +143,11 @@ impl Store {
         match self.try_hold(name)? {
             Tried::Held(held) => Ok(held),
             Tried::InUse => Err(in_use(name)),
-            Tried::Missing => Err(Error::new(format!("there is no box {name}"))
-                .hint(format!("`myrt sandbox list` shows those below {}", self.path.display()))),
+            Tried::Missing => Err(Error::new(format!("there is no box {name}")).hint(format!(
+                "`{}` shows those below {}",
+                self.command("list", ""),
+                self.path.display()
+            ))),
         }
     }
 
@@ -307,6 +316,13 @@ pub(super) fn open_own(path: &Path) -> Result<OwnedFd> {
         bail!("{path:?} belongs to another user ({owner})");
     }
     Ok(fd)
+}
+
+/// A command for a person to type. Where the store is not the one that is meant without a word, it names it.
+fn typed(store: &Path, verb: &str, words: impl Display) -> String {
+    let own = default_place().is_ok_and(|own| own == store);
+    let store = if own { String::new() } else { format!(" --store {}", text::quoted(store)) };
+    format!("myrt sandbox {verb}{store} {words}").trim_end().to_owned()
 }
 
 fn default_place() -> Result<PathBuf> {

@@ -106,7 +106,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let held = store(args.store.clone())?.hold(&name)?;
     super::warn_of_unmounted(&held)?;
     let changes = Changes::of(&held)?;
-    let selected = sandbox::select(&changes.all, &patterns)?;
+    let selected = sandbox::select(&held, &changes.all, &patterns)?;
     if expectation.is_none() && args.record.is_none() {
         return show(&args, &name, &changes, &changes.told(&selected)?).map(|()| 0);
     }
