@@ -2,7 +2,7 @@
 //!
 //! What is no part of a container start lives there, since the kernel counts every page of a program's text that it maps.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -66,6 +66,9 @@ pub(super) fn main(row: &'static Command, commands: &'static [Command], words: V
 /// pages. Gives whether that was asked.
 fn tell(row: &Command, commands: &'static [Command], words: &[OsString]) -> Result<bool> {
     match words {
+        [what, flag] if (what == "completion" || what == "man") && flag.as_encoded_bytes().starts_with(b"-") => {
+            output::print(&usage(row, what == "man", flag)?)?;
+        }
         [what, shell] if what == "completion" => {
             let shell = Shell::from_text(shell).map_err(|why| Error::new(format!("completion: {shell:?}: {why}")))?;
             output::print(&completion::below(shell, row.name, commands))?;
@@ -74,6 +77,25 @@ fn tell(row: &Command, commands: &'static [Command], words: &[OsString]) -> Resu
         _ => return Ok(false),
     }
     Ok(true)
+}
+
+/// The help of these two, which have no row of their own.
+fn usage(row: &Command, man: bool, flag: &OsStr) -> Result<String> {
+    let (about, words) = match man {
+        true => ("Write the manual pages of the commands below into a folder", "man DIR"),
+        false => (
+            "Print what a shell's completion script asks for; `myrt completion` prints that script",
+            "completion SHELL",
+        ),
+    };
+    let usage = format!("Usage: myrt {} {words}\n", row.name);
+    match flag.to_str() {
+        Some("--help" | "-help" | "-h") => Ok(format!("{about}\n\n{usage}")),
+        _ => {
+            Err(Error::new(format!("flag provided but not defined: {}", flag.display()))
+                .hint(usage.trim_end().to_owned()))
+        }
+    }
 }
 
 /// Looks beside this program's file. When that was executed through a mount of its own (`sys::entry`), the kernel does not

@@ -49,3 +49,18 @@ fn every_command_has_a_manual_page() {
     }
     assert!(place.host().join("man/myrt-sandbox-prune.1").exists());
 }
+
+#[test]
+fn a_flag_is_no_folder_and_no_shell() {
+    let place = Place::new();
+    let myrt = |words: &str| TestCommand::new([runtime()]).args(words.split(' ')).cwd(place.host()).run();
+    for program in ["sandbox", "image"] {
+        for what in ["man", "completion"] {
+            for flag in ["--help", "-h"] {
+                myrt(&format!("{program} {what} {flag}")).ok().out_has(&format!("Usage: myrt {program} {what} "));
+            }
+            myrt(&format!("{program} {what} --nonsense")).fails().err_has("flag provided but not defined: --nonsense");
+        }
+    }
+    assert_eq!(std::fs::read_dir(place.host()).unwrap().count(), 0);
+}
