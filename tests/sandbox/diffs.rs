@@ -143,9 +143,15 @@ fn a_tree_with_very_much_in_it_counts() {
     let has = |line: &str| tree.lines().any(|found| found.trim_start_matches(['|', '`', '-', ' ']) == line);
     assert!(has("A many/  ... 300 added") && has("A one  1 B") && has("A two  1 B"), "{tree}");
     assert!(tree.lines().count() < 100 && tree.contains("A d/  ... ") && !tree.contains("A end"), "{tree}");
-    let all = place.sandbox("diff", ["--all", "b"]).run().ok().out();
+    let all = place.sandbox("diff", ["--tree", "--all", "b"]).run().ok().out();
     assert!(all.contains("A 300  1 B"), "{all}");
-    assert_eq!(place.sandbox("diff", ["--list", "b"]).run().ok().lines().len(), 407);
+    for flags in [&["--list"][..], &["--all", "--list"], &["--all"]] {
+        let list = place.sandbox("diff", [flags, &["b"]].concat()).run().ok().lines();
+        assert!(list.len() == 407 && list[0].starts_with("A /"), "{flags:?}");
+    }
+    for flag in ["--tree", "--list", "--content"] {
+        place.sandbox("diff", [flag, "--format", "json", "b"]).run().fails().stdout("").err_has(flag);
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ crate::args! {
         list: bool = "--list",
         /// Show what differs in texts and links, as a patch
         content: bool = "--content -c",
-        /// Show all of the tree
+        /// Show all of a tree; the other forms leave nothing out anyway
         all: bool = "--all -a",
         /// auto (default), always or never
         color: Option<Color> = "--color WHEN",
@@ -95,8 +95,12 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     if args.tree && args.list {
         bail!("--tree and --list contradict each other");
     }
-    if args.content && (args.tree || args.format == Some(Format::Json)) {
-        bail!("--content is a list for people and for patch(1): no --tree, no JSON");
+    if args.content && args.tree {
+        bail!("--content is a list for people and for patch(1): no --tree");
+    }
+    let forms = [(args.tree, "--tree"), (args.list, "--list"), (args.content, "--content")];
+    if let Some((_, form)) = forms.into_iter().find(|(asked, _)| *asked && args.format == Some(Format::Json)) {
+        bail!("{form} is a form for people: --format json has one of its own, with all of it");
     }
     let Some((name, patterns)) = parsed.words.split_first() else { bail!("diff: the name of a box is expected") };
     let name = BoxName::new(&name.to_string_lossy())?;
@@ -133,7 +137,7 @@ fn show(args: &Args, name: &BoxName, all: &Changes, changes: &[Change]) -> Resul
     if args.content {
         return patch::print(all, changes, paint);
     }
-    let as_tree = args.tree || args.all || !args.list && rustix::termios::isatty(stdout);
+    let as_tree = args.tree || !args.list && rustix::termios::isatty(stdout);
     let lines = if args.all { usize::MAX } else { LINES };
     output::print(&if as_tree { tree(changes, lines, paint) } else { listing::list(changes, paint) })
 }
