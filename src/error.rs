@@ -109,7 +109,7 @@ fn errno_text(errno: Errno) -> String {
 /// What an errno alone suggests, where nothing nearer to the cause was said.
 fn errno_remedy(errno: Errno) -> Option<&'static str> {
     Some(match errno {
-        Errno::NOSPC => "a filesystem is full: free some space, or choose another --root",
+        Errno::NOSPC => "a filesystem is full: free some space, or choose another --root, or --store for a sandbox",
         Errno::MFILE | Errno::NFILE => "too many open files: raise the limit (ulimit -n)",
         Errno::NOMEM => "the kernel is out of memory for this request: see `dmesg`",
         Errno::ROFS => "the filesystem is mounted read-only",

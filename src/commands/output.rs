@@ -18,10 +18,18 @@ pub fn print(text: &str) -> Result<()> {
             Ok(written) => rest = &rest[written..],
             Err(Errno::INTR) => {}
             Err(Errno::PIPE) => return Ok(()),
-            Err(errno) => return Err(errno).context(|| "write to stdout"),
+            Err(errno) => return Err(errno).context(|| "write to stdout").map_err(of_stdout),
         }
     }
     Ok(())
+}
+
+/// Standard output that is full is the caller's affair, and no place of ours.
+pub fn of_stdout(error: Error) -> Error {
+    match error.errno() {
+        Some(Errno::NOSPC) => error.hint("what standard output leads to is full"),
+        _ => error,
+    }
 }
 
 /// Writes to stderr what a person should know and no program reads. Nobody there is no failure.

@@ -80,5 +80,16 @@ fn a_run_for_which_there_is_no_room_leaves_no_box() {
         fill; sandbox run --name b true || echo $?
         ls -A small";
     let out = with_a_small_store(&place, script);
-    out.ok().stdout("125\nfiller").err_has("no space left on device");
+    out.ok().stdout("125\nfiller").err_has("no space left on device").err_has("or --store");
+}
+
+#[test]
+fn standard_output_that_is_full_has_nothing_to_do_with_the_store() {
+    let place = Place::new();
+    place.script("echo x >x").run().ok();
+    for (command, words) in [("list", &[][..]), ("diff", &["b"]), ("export", &["b"])] {
+        let full = place.sandbox(command, words).by(["sh", "-c", "exec \"$@\" >/dev/full", "sh"]).run();
+        full.fails().err_has("no space left on device").err_has("standard output");
+        assert!(!full.err().contains("another --"), "{full}");
+    }
 }

@@ -70,7 +70,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let mut held = store(args.store)?.hold(name)?;
     let Some(path) = file else {
         let stdout = rustix::stdio::stdout().try_clone_to_owned().context(|| "duplicate stdout")?;
-        return write(&mut held, File::from(stdout)).map(|_| 0);
+        return write(&mut held, File::from(stdout)).map(|_| 0).map_err(output::of_stdout);
     };
     if path.metadata().is_ok_and(|found| !found.is_file()) {
         // A pipe or a device, perhaps stdout itself: nothing is said beside the archive.
