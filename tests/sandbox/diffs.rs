@@ -309,3 +309,18 @@ open('other', 'w').write('u\n')
     assert_eq!((read("escape"), read("other")), ("plain\n".into(), "u\n".into()));
     place.sandbox("diff", ["--content", "--format", "json", "b"]).run().fails().err_has("--content");
 }
+
+#[test]
+fn who_asks_for_json_gets_some() {
+    let place = Place::new();
+    place.script("echo x >x").run().ok();
+    let list = place.path("list");
+    let noted = place.sandbox("diff", ["b", "--record", &list, "--format", "json"]).run().json();
+    assert_eq!(noted["changes"][0]["path"], place.path("x"));
+    assert!(std::fs::read_to_string(&list).unwrap().contains("A file /"));
+    place.sandbox("snapshot", ["b", "s"]).run().ok();
+    for (flag, member) in [("--restore", "restored"), ("--remove", "removed")] {
+        let done = place.sandbox("snapshot", ["b", flag, "s", "--format", "json"]).run().json();
+        assert_eq!((&done["box"], &done[member]), (&"b".into(), &"s".into()));
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 use super::store;
 use crate::bail;
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
@@ -62,8 +64,14 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let format = args.format.unwrap_or_default();
     let mut held = store(args.store)?.hold(&BoxName::new(name)?)?;
     match (restored, removed) {
-        (Some(label), _) => snapshots::restore(&mut held, &label)?,
-        (_, Some(label)) => snapshots::remove(&held, &label)?,
+        (Some(label), _) => {
+            snapshots::restore(&mut held, &label)?;
+            done(Done { name, restored: Some(label.to_string()), removed: None }, format)?;
+        }
+        (_, Some(label)) => {
+            snapshots::remove(&held, &label)?;
+            done(Done { name, restored: None, removed: Some(label.to_string()) }, format)?;
+        }
         _ if args.list => return list(&snapshots::list(&held)?, format).map(|()| 0),
         _ => {
             let label = label.unwrap_or_else(Label::of_now);
@@ -72,6 +80,21 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
         }
     }
     Ok(0)
+}
+
+/// What was done, for programs; people see it by the exit code.
+#[derive(Serialize)]
+struct Done<'a> {
+    #[serde(rename = "box")]
+    name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restored: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    removed: Option<String>,
+}
+
+fn done(done: Done<'_>, format: Format) -> Result<()> {
+    if format == Format::Json { output::json(&done) } else { Ok(()) }
 }
 
 fn taken(label: &Label, all: &[Snapshot], format: Format) -> Result<()> {

@@ -120,6 +120,9 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     }
     match expectation {
         Some(expectation) => judge(&args, &name, &expectation.compare(&chosen), &chosen),
+        None if args.format == Some(Format::Json) => {
+            show(&args, &name, &changes, &changes.told(&selected)?).map(|()| 0)
+        }
         None => Ok(0),
     }
 }
