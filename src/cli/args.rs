@@ -288,7 +288,7 @@ impl Parsed {
 
     /// Compares the number of words with what the command takes.
     pub(super) fn count_words(&self, command: &Command) -> Result<()> {
-        let usage = || format!("usage: myrt {} {}", command.name, command.words);
+        let usage = || format!("usage: myrt {} {}", command.name, command.words).trim_end().to_owned();
         let wanted = command.words.split(' ').filter(|word| !word.is_empty());
         let missing = wanted.clone().nth(self.words.len()).filter(|word| !word.starts_with('['));
         if let Some(word) = missing {

@@ -46,6 +46,11 @@ impl Command {
     fn hands_on(&self) -> bool {
         ["COMMAND...", "ARGUMENT...", "PS-OPTION..."].iter().any(|word| self.words.contains(word))
     }
+
+    /// Whether its first word is a command of a program of its own.
+    fn has_others_below(&self) -> bool {
+        self.words.starts_with("COMMAND ")
+    }
 }
 
 /// The headings of the main help.
@@ -104,7 +109,15 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
     };
     if name == "help" {
         let text = match words.next() {
-            Some(topic) => command_help(find(commands, &topic)?),
+            Some(topic) => {
+                let command = find(commands, &topic)?;
+                let more: Vec<OsString> = words.collect();
+                if !more.is_empty() && command.has_others_below() {
+                    // Which those are, the program knows that it becomes.
+                    return Ok(Request::Run(command, Parsed::read(&[], more, true)?));
+                }
+                command_help(command)
+            }
             None => main_help(commands),
         };
         return Ok(Request::Print(text));
@@ -120,8 +133,11 @@ pub fn command(commands: &'static [Command], global: &Global, words: Vec<OsStrin
 pub const NOT_THE_PROGRAMS: u8 = 125;
 
 fn read(command: &'static Command, words: impl Iterator<Item = OsString>) -> Result<Request> {
-    let parsed = Parsed::read(command.flags, words, command.hands_on())
-        .map_err(|error| error.hint(format!("`myrt {} --help` lists its flags", command.name)))?;
+    let parsed =
+        Parsed::read(command.flags, words, command.hands_on()).map_err(|error| match command.has_others_below() {
+            true => error.hint(format!("flags come after the command: `myrt {} COMMAND --flag`", command.name)),
+            false => error.hint(format!("`myrt {} --help` lists its flags", command.name)),
+        })?;
     if parsed.help {
         return Ok(Request::Print(command_help(command)));
     }

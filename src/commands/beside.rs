@@ -47,7 +47,11 @@ pub(super) fn main(row: &'static Command, commands: &'static [Command], words: V
             Request::Run(_, parsed) => words = parsed.words,
         }
     }
-    if words.is_empty() && !global.version {
+    // `myrt help sandbox run` is `myrt sandbox help run`.
+    if words.len() > 2 && words[0] == "help" && words[1] == row.name {
+        words.remove(1);
+    }
+    if (words.is_empty() || words == ["help"]) && !global.version {
         return output::print(&cli::command_help(row)).map(|()| 0);
     }
     if tell(row, commands, &words)? {

@@ -64,3 +64,23 @@ fn a_flag_is_no_folder_and_no_shell() {
     }
     assert_eq!(std::fs::read_dir(place.host()).unwrap().count(), 0);
 }
+
+#[test]
+fn help_is_of_what_was_asked() {
+    let help = |words: &str| TestCommand::new([runtime()]).args(words.split(' ')).run().ok().out();
+    for (asked, usage) in [
+        ("help sandbox run", "Usage: myrt sandbox run "),
+        ("help sandbox", "Usage: myrt sandbox COMMAND "),
+        ("help image unpack", "Usage: myrt image unpack "),
+        ("sandbox help", "Usage: myrt sandbox COMMAND "),
+        ("sandbox help run", "Usage: myrt sandbox run "),
+        ("image help", "Usage: myrt image COMMAND "),
+        ("help run", "Usage: myrt run "),
+    ] {
+        assert!(help(asked).contains(usage), "{asked}: {}", help(asked));
+    }
+    let wrong = |words: &str| TestCommand::new([runtime()]).args(words.split(' ')).run().fails().err();
+    assert!(wrong("help sandbox rum").contains("did you mean `myrt sandbox run`?"));
+    assert!(wrong("sandbox --store /tmp/x list").contains("after the command"));
+    assert!(wrong("sandbox list more").contains("usage: myrt sandbox list\n"));
+}
