@@ -1,9 +1,10 @@
 //! The caller's standard streams, as a hostile program may have them.
 //!
 //! A program can open a descriptor again through /proc/self/fd with other rights, change its mode, and walk up from a
-//! folder: a descriptor brings its mount along. So a file that was opened for reading, and every device, terminals among
-//! them, is opened once more through a mount that is read-only and leads nowhere else; a file opened for writing is the
-//! caller's gift ([`super::lent`]); a folder or a disk is refused. Pipes and sockets are what they are.
+//! folder: a descriptor brings its mount along. So a file that was opened for reading, every device, terminals among them,
+//! and every pipe that has a name is opened once more through a mount that is read-only and leads nowhere else; a file opened
+//! for writing is the caller's gift ([`super::lent`]); a folder or a disk is refused. Sockets and pipes without a name are what
+//! they are.
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
@@ -74,7 +75,7 @@ fn look(stream: BorrowedFd<'_>, name: &str) -> Result<Option<Stream>> {
             .hint("give it a file or a pipe: `cat FILE | myrt sandbox run …`"));
         }
         FileType::RegularFile if flags & OFlags::RWMODE != OFlags::RDONLY => return Ok(None),
-        FileType::RegularFile | FileType::CharacterDevice => {}
+        FileType::RegularFile | FileType::CharacterDevice | FileType::Fifo => {}
         _ => return Ok(None),
     }
     if flags.contains(OFlags::PATH) {
@@ -94,6 +95,8 @@ fn confine_one(stream: BorrowedFd<'_>, name: &str, trees: &mut Vec<((u64, u64), 
             // A file of memory lies on no mount of ours, and no name leads to it: what is done to it, only who has it open
             // sees.
             Err(Errno::INVAL) if found.st_nlink == 0 => return Ok(()),
+            // Nor does a pipe without a name.
+            Err(Errno::INVAL) if kind == FileType::Fifo => return Ok(()),
             other => {
                 let tree = other.context(what).map_err(|error| {
                     error
@@ -109,7 +112,15 @@ fn confine_one(stream: BorrowedFd<'_>, name: &str, trees: &mut Vec<((u64, u64), 
     let path = format!("/proc/self/fd/{}", trees[place].1.as_fd().as_raw_fd());
     let kept = OFlags::APPEND | OFlags::NONBLOCK | OFlags::DIRECT | OFlags::SYNC | OFlags::DSYNC;
     let flags = flags & (OFlags::RWMODE | kept) | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let again = rustix::fs::openat(CWD, path, flags, Mode::empty()).context(what)?;
+    let again = match kind {
+        FileType::Fifo => match pipe(&path, flags) {
+            // Who may not open it is not its owner, and changes nothing of it.
+            Err(Errno::ACCESS) if found.st_uid != rustix::process::geteuid().as_raw() => return Ok(()),
+            other => other,
+        },
+        _ => rustix::fs::openat(CWD, &path, flags, Mode::empty()),
+    };
+    let again = again.context(what)?;
     if kind == FileType::RegularFile {
         let place = rustix::fs::seek(stream, SeekFrom::Current(0)).context(what)?;
         rustix::fs::seek(&again, SeekFrom::Start(place)).context(what)?;
@@ -120,6 +131,21 @@ fn confine_one(stream: BorrowedFd<'_>, name: &str, trees: &mut Vec<((u64, u64), 
         _ => rustix::stdio::dup2_stderr(again),
     }
     .context(what)
+}
+
+/// Opens a pipe, and does not wait for who is at its other end.
+fn pipe(path: &str, flags: OFlags) -> Result<OwnedFd, Errno> {
+    let open = |flags| rustix::fs::openat(CWD, path, flags | OFlags::NONBLOCK, Mode::empty());
+    let pipe = match open(flags) {
+        // Nobody reads any more: somebody does while it is opened.
+        Err(Errno::NXIO) => {
+            let _reader = open(OFlags::RDONLY | OFlags::NOCTTY | OFlags::CLOEXEC)?;
+            open(flags)?
+        }
+        other => other?,
+    };
+    rustix::fs::fcntl_setfl(&pipe, flags)?;
+    Ok(pipe)
 }
 
 /// Whether a file may be opened anew as it is open.

@@ -210,6 +210,25 @@ fn a_named_pipe_of_the_host_leads_nowhere() {
 }
 
 #[test]
+fn a_pipe_of_the_host_as_a_stream_passes_bytes_and_stays_what_it_was() {
+    let program = "import os, sys
+for stream in (0, 1):
+    for change in (lambda: os.fchmod(stream, 0o4777), lambda: os.utime(stream, (5, 5)), lambda: os.fchown(stream, 0, 0)):
+        try: change(); print('changed', file=sys.stderr)
+        except OSError: pass
+print(sys.stdin.read().strip(), 'through', os.get_blocking(0), os.get_blocking(1))";
+    let around = "mkfifo -m 600 in out; cat out >got & echo bytes >in & \"$@\" <in >out; wait
+        cat got; stat -c %a in out";
+    for place in [Some(Place::new()), Place::ordinary()].into_iter().flatten() {
+        let words = place.words("run", ["--name", "b", "/usr/bin/python3", "-c", program]);
+        let around = TestCommand::new(["sh", "-ec", around, "sh"]).args(words).cwd(place.host());
+        let out = place.by_caller(around).run();
+        out.ok().stdout("bytes through True True\n600\n600");
+        assert_eq!(out.err(), "");
+    }
+}
+
+#[test]
 fn the_program_cannot_type_on_the_callers_terminal() {
     let place = Place::new();
     let (mut terminal, slave) = crate::util::tty::Terminal::open();
