@@ -3,7 +3,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
@@ -89,6 +89,12 @@ impl Attributes {
             modified: (stat.st_mtime, stat.st_mtime_nsec as u32),
             xattrs,
         }
+    }
+
+    /// Whether a file is of this kind, owner and group, with these permissions: nobody can give a file of theirs to others.
+    pub(super) fn fit(&self, stat: &Stat) -> bool {
+        let known = |mode: u32, uid, gid| (FileType::from_raw_mode(mode), mode & 0o777, uid, gid);
+        known(self.mode, self.uid, self.gid) == known(stat.st_mode, stat.st_uid, stat.st_gid)
     }
 
     /// Gives them to the file of a name, if it is the one that is meant; gives whether it was. All of it goes to one inode,
@@ -265,9 +271,27 @@ pub(super) fn make(from: &OwnedFd, name: &CStr, side: Side, to: &OwnedFd, new: &
     rustix::fs::fstat(&file).map(|made| made.st_ino).context(|| "stat")
 }
 
-/// Puts another name of a file of the same filesystem in place.
+/// Puts another name of a file of the same filesystem in place, where nobody else writes to the folder that has it.
 pub(super) fn link(from: &Place, to: &Place, next: &CStr) -> Result<(), Errno> {
     link_anew(from, &to.folder, next)?;
+    put_next(to, next)
+}
+
+/// Likewise, where somebody else may: of the file that has the attributes `old`, some of which may have become `new`. It is
+/// opened once and linked by its descriptor, or whoever puts another file there would have it under the new name as well.
+pub(super) fn link_same(from: &Place, (old, new): (&Attributes, &Attributes), to: &Place, next: &CStr) -> Result<()> {
+    let file = new.open(from.folder.as_fd(), &from.name)?;
+    if !Which::Old(old).is(&file, new)? {
+        bail!("the host has another file at {:?} by now", from.name);
+    }
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let linked =
+        anew(&to.folder, next, || rustix::fs::linkat(CWD, path.as_str(), &to.folder, next, AtFlags::SYMLINK_FOLLOW));
+    linked.and_then(|()| put_next(to, next)).context(|| "link")
+}
+
+/// Puts a further name of a file in place.
+fn put_next(to: &Place, next: &CStr) -> Result<(), Errno> {
     rustix::fs::renameat(&to.folder, next, &to.folder, &to.name)?;
     // Where both were one file already, the rename did nothing.
     remove_file(&to.folder, next).map_err(|error| error.errno().unwrap_or(Errno::IO))
@@ -275,7 +299,10 @@ pub(super) fn link(from: &Place, to: &Place, next: &CStr) -> Result<(), Errno> {
 
 /// Gives a file of the same filesystem a name that nothing has, or a file that is left over from an attempt.
 pub(super) fn link_anew(from: &Place, folder: &OwnedFd, name: &CStr) -> Result<(), Errno> {
-    let attempt = || rustix::fs::linkat(&from.folder, &from.name, folder, name, AtFlags::empty());
+    anew(folder, name, || rustix::fs::linkat(&from.folder, &from.name, folder, name, AtFlags::empty()))
+}
+
+fn anew(folder: &OwnedFd, name: &CStr, attempt: impl Fn() -> Result<(), Errno>) -> Result<(), Errno> {
     match attempt() {
         // Looked for only here: most often there is none.
         Err(Errno::EXIST) => {

@@ -23,8 +23,36 @@ fn theirs(place: &Place) -> PathBuf {
 
 /// A commit that waits at each call of a kind, before it or after it.
 fn slow(place: &Place, call: &str, when: &str) -> Running {
+    slowly(place, "commit", call, when)
+}
+
+/// Likewise, another command.
+fn slowly(place: &Place, command: &str, call: &str, when: &str) -> Running {
     let (trace, inject) = (format!("trace={call}"), format!("inject={call}:{when}=2000000"));
-    place.sandbox("commit", ["b"]).by(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]).spawn()
+    place.sandbox(command, ["b"]).by(["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject]).spawn()
+}
+
+/// A folder of root's on the host.
+fn roots_own(place: &Place, name: &str) -> PathBuf {
+    let folder = place.host().join(name);
+    std::fs::create_dir(&folder).unwrap();
+    folder
+}
+
+/// Puts a program of theirs where a file of root's is.
+fn exchange(path: &Path) {
+    let next = path.with_extension("next");
+    evil(&next);
+    std::fs::rename(&next, path).unwrap();
+}
+
+/// That nothing of theirs is in a folder of root's.
+#[track_caller]
+fn assert_roots_own(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        assert_eq!(path.metadata().unwrap().uid(), 0, "{path:?} is theirs: {:?}", std::fs::read(&path));
+    }
 }
 
 /// A program of theirs.
@@ -101,6 +129,93 @@ fn a_folder_that_is_exchanged_once_it_is_made_keeps_its_mode() {
     let found = folder.join("new").metadata().unwrap();
     assert!(folder.join("new/secret").exists());
     assert_eq!(found.mode() & 0o7777, 0o700);
+}
+
+#[test]
+fn a_file_that_is_exchanged_before_it_gets_another_name_gets_none() {
+    // A new file of the box, and one that the host has already.
+    for first in ["echo good >theirs/x", "true"] {
+        let place = Place::apart();
+        let (theirs, own) = (theirs(&place), roots_own(&place, "usrbin"));
+        std::fs::write(theirs.join("x"), "the host's").unwrap();
+        // The other file is written after the first one, and before that gets its names.
+        place.script(&format!("{first}; ln theirs/x usrbin/tool; echo other >theirs/y")).run().ok();
+        let running = slow(&place, "fchmod", "delay_enter");
+        until("the other file", || {
+            let mut entries = std::fs::read_dir(&theirs).unwrap().map(|entry| entry.unwrap());
+            let other = entries.find(|entry| entry.file_name().to_str().unwrap().starts_with(".myrt-commit"))?;
+            std::fs::read(other.path()).is_ok_and(|content| content == b"other\n").then_some(())
+        });
+        exchange(&theirs.join("x"));
+        running.wait().fails().err_has("the commit was taken back").err_has("another file");
+        assert_roots_own(&own);
+        assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn a_killed_commit_gives_no_name_to_what_was_exchanged_meanwhile() {
+    let place = Place::apart();
+    let (theirs, own) = (theirs(&place), roots_own(&place, "usrbin"));
+    std::fs::write(theirs.join("x"), "the host's").unwrap();
+    place.script("ln theirs/x usrbin/tool; echo good >theirs/y; ln theirs/y usrbin/other").run().ok();
+    assert_ne!(crate::kills::killed_at(&place, "linkat", 1, "commit", &["b"]).exit_code(), 0);
+    assert_eq!(std::fs::read_dir(&own).unwrap().count(), 0);
+    for name in ["x", "y"] {
+        exchange(&theirs.join(name));
+    }
+    place.sandbox("commit", ["--resume", "b"]).run().fails().err_has("another file");
+    assert_roots_own(&own);
+}
+
+#[test]
+fn a_killed_commit_gives_names_to_what_it_puts_there_again() {
+    let place = Place::apart();
+    let (theirs, own) = (theirs(&place), roots_own(&place, "usrbin"));
+    place.script("echo good >theirs/y; ln theirs/y usrbin/a; ln theirs/y usrbin/b").run().ok();
+    assert_ne!(crate::kills::killed_at(&place, "linkat", 2, "commit", &["b"]).exit_code(), 0);
+    exchange(&theirs.join("y"));
+    place.sandbox("commit", ["--resume", "b"]).run().ok();
+    assert_roots_own(&own);
+    let inode = |path: &Path| path.metadata().unwrap().ino();
+    assert_eq!(inode(&own.join("a")), inode(&own.join("b")));
+    assert_eq!(inode(&own.join("a")), inode(&theirs.join("y")));
+    assert_eq!(std::fs::read(own.join("a")).unwrap(), b"good\n");
+}
+
+#[test]
+fn a_file_that_is_exchanged_during_an_undo_gets_no_further_name() {
+    let place = Place::apart();
+    let (theirs, own) = (theirs(&place), roots_own(&place, "usrbin"));
+    std::fs::write(theirs.join("x"), "root's").unwrap();
+    std::fs::hard_link(theirs.join("x"), own.join("tool")).unwrap();
+    place.script("rm theirs/x usrbin/tool").run().ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    // Files of another filesystem come back as copies: the first name, then the others.
+    let running = slowly(&place, "undo", "linkat", "delay_enter");
+    until("the first name", || theirs.join("x").exists().then_some(()));
+    exchange(&theirs.join("x"));
+    running.wait().ok();
+    assert_roots_own(&own);
+    assert_eq!(std::fs::read(own.join("tool")).unwrap(), b"root's");
+}
+
+#[test]
+fn what_is_exchanged_while_it_is_kept_does_not_come_back_elsewhere() {
+    let place = Place::apart();
+    let (theirs, own) = (theirs(&place), roots_own(&place, "bin"));
+    std::fs::write(theirs.join("x"), "root's").unwrap();
+    std::fs::hard_link(theirs.join("x"), own.join("tool")).unwrap();
+    place.script("rm theirs/x bin/tool").run().ok();
+    // A copy that is kept of the one name stands for the other as well.
+    let running = slow(&place, "linkat", "delay_enter");
+    let journal = place.store().join("b/commit/journal.json");
+    until("the journal", || journal.exists().then_some(()));
+    exchange(&theirs.join("x"));
+    running.wait();
+    place.sandbox("undo", ["--force", "b"]).run();
+    assert_roots_own(&own);
+    assert_eq!(std::fs::read(own.join("tool")).unwrap(), b"root's");
 }
 
 #[test]

@@ -119,6 +119,9 @@ pub(super) struct Step {
     pub(super) act: Act,
     /// What was there, if anything.
     pub(super) old: Option<Attributes>,
+    /// Of an [`Act::Name`], the file that gets another name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) named: Option<Attributes>,
 }
 
 /// What a step does.

@@ -47,7 +47,7 @@ pub(super) fn journal(
             meta.as_ref().is_some_and(|meta| meta.kind == FileKind::Folder)
         };
         let old_folder = is_folder(&change.before);
-        let step = |act, old| Step { layer: change.layer, path: path.to_owned(), act, old };
+        let step = |act, old| Step { layer: change.layer, path: path.to_owned(), act, old, named: None };
         let goes = change.kind == Kind::Deleted || change.kind == Kind::TypeChanged && old_folder;
         if goes {
             removed(change.layer, root, path, &mut removals, &mut folders).context(|| format!("{:?}", change.path))?;
@@ -73,11 +73,11 @@ pub(super) fn journal(
                 }
             }
             Kind::Added | Kind::TypeChanged | Kind::Modified => {
-                let act = match moved.remove(&place) {
-                    Some(moved) => Act::Move(moved),
+                let (act, named) = match moved.remove(&place) {
+                    Some(moved) => (Act::Move(moved), None),
                     None => links.act(change, root, path, additions.len())?,
                 };
-                additions.push(step(act, old()?));
+                additions.push(Step { named, ..step(act, old()?) });
             }
         }
         // A folder that was made anew is no change by itself, but the one around it was modified by that.
@@ -161,7 +161,7 @@ fn removed(layer: usize, root: &Root, path: &Path, steps: &mut Vec<Step>, folder
             // Should it come back, then with its times.
             folders.touch(layer, &path)?;
         }
-        steps.push(Step { layer, path, act: Act::Remove, old: Some(old) });
+        steps.push(Step { layer, path, act: Act::Remove, old: Some(old), named: None });
     }
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 use std::rc::Rc;
 
 use rustix::fs::{AtFlags, FileType, Mode};
@@ -10,9 +11,10 @@ use rustix::io::Errno;
 
 use super::journal::{Act, Folder, Journal, Step};
 use super::{crowd, moves};
+use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::sandbox::base::{Roots, Seen};
+use crate::sandbox::base::{Root, Roots, Seen};
 use crate::sandbox::copy::{self, Attributes, Side, Which};
 use crate::sandbox::disk;
 use crate::sandbox::store::Box;
@@ -31,27 +33,32 @@ fn is_folder(attributes: &Attributes) -> bool {
     FileType::from_raw_mode(attributes.mode) == FileType::Directory
 }
 
-/// Files by the layer and the inode that they had on the host, with the step that has one of their names.
-type Names = BTreeMap<(usize, u64), usize>;
+/// Files by the layer and the inode that they had on the host.
+type Files<T> = BTreeMap<(usize, u64), T>;
+
+/// A file that is in its place again: the step of one of its names, and its inode now.
+type Back = (usize, u64);
 
 /// Whether a file can get no other name there: on another filesystem, on one that knows no such names, or with too many.
 fn needs_copy(errno: Errno) -> bool {
     matches!(errno, Errno::XDEV | Errno::PERM | Errno::MLINK | Errno::OPNOTSUPP)
 }
 
-/// Whether the old file is in its place: the step was not done. The number of an inode alone says nothing, since the new
-/// file may have got that of the old one; but a kept name holds it, and where a copy was kept the time of change tells.
-fn is_still(place: &Place, old: &Attributes, kept: &Place) -> Result<bool> {
-    let Some(there) = place.stat()? else { return Ok(false) };
+/// The inode of the old file where that is in its place: the step was not done. The number of an inode alone says nothing,
+/// since the new file may have got that of the old one; but a kept name holds it, and where a copy was kept the time of
+/// change tells.
+fn still(place: &Place, old: &Attributes, kept: &Place) -> Result<Option<u64>> {
+    let Some(there) = place.stat()? else { return Ok(None) };
     let same = kept.stat()?.is_some_and(|kept| (kept.st_dev, kept.st_ino) == (there.st_dev, there.st_ino));
     let changed = (there.st_ctime, there.st_ctime_nsec as u32);
-    Ok(same || (there.st_ino, there.st_mode, changed) == (old.inode, old.mode, old.changed))
+    let unchanged = (there.st_ino, there.st_mode, changed) == (old.inode, old.mode, old.changed);
+    Ok((same || unchanged).then_some(there.st_ino))
 }
 
 impl Site<'_> {
     /// Keeps what the steps replace or remove: as another name of the same file where that is possible, otherwise as a copy.
     pub(super) fn keep_old(&self) -> Result<()> {
-        let mut copies = Names::new();
+        let mut copies = Files::new();
         for (place, step) in self.journal.steps.iter().enumerate() {
             if !matches!(step.act, Act::Remove | Act::Put | Act::Link(_) | Act::Name(_))
                 || step.old.as_ref().is_none_or(is_folder)
@@ -63,7 +70,7 @@ impl Site<'_> {
         Ok(())
     }
 
-    fn keep(&self, number: usize, step: &Step, copies: &mut Names) -> Result<()> {
+    fn keep(&self, number: usize, step: &Step, copies: &mut Files<usize>) -> Result<()> {
         let to = self.kept(number)?;
         // Of one that was copied already there is a name here.
         let name = step.old.as_ref().map(|old| (step.layer, old.inode));
@@ -73,8 +80,13 @@ impl Site<'_> {
         let old = self.host(step)?;
         match copy::link_anew(&old, &to.folder, &to.name) {
             Err(errno) if needs_copy(errno) => {
+                let copy = copy::put(&old, Side::Host, &to, c"next")?;
+                // It stands for all names of the file, also for those in folders where nobody could have exchanged it.
+                if step.old.as_ref().is_some_and(|old| !old.fit(&copy)) {
+                    bail!("the host has another file there by now");
+                }
                 copies.extend(name.map(|name| (name, number)));
-                copy::put(&old, Side::Host, &to, c"next").map(drop)
+                Ok(())
             }
             other => other.context(|| "link"),
         }
@@ -85,12 +97,12 @@ impl Site<'_> {
     /// of, and attributes.
     pub(super) fn apply(&self, held: &Box, again: bool) -> Result<Vec<Option<Seen>>> {
         let is_first = |step: &Step| matches!(step.act, Act::Remove | Act::MakeFolder(_));
-        self.apply_those(is_first)?;
         let mut made = vec![None; self.journal.steps.len()];
+        self.apply_those(is_first, &made)?;
         for (place, file) in crowd::put(held, self, again)? {
             made[place] = Some(file);
         }
-        self.apply_those(|step| !is_first(step) && !matches!(step.act, Act::Put | Act::Move(_)))?;
+        self.apply_those(|step| !is_first(step) && !matches!(step.act, Act::Put | Act::Move(_)), &made)?;
         for step in &self.journal.steps {
             if let Act::Link(first) = step.act {
                 // One more name is a change of the file.
@@ -106,15 +118,16 @@ impl Site<'_> {
         Ok(made)
     }
 
-    fn apply_those(&self, which: impl Fn(&Step) -> bool) -> Result<()> {
+    fn apply_those(&self, which: impl Fn(&Step) -> bool, made: &[Option<Seen>]) -> Result<()> {
         for step in self.journal.steps.iter().filter(|step| which(step)) {
-            self.apply_one(step).context(|| format!("{:?}", self.shown(step)))?;
+            self.apply_one(step, made).context(|| format!("{:?}", self.shown(step)))?;
             self.note_folder(step)?;
         }
         Ok(())
     }
 
-    fn apply_one(&self, step: &Step) -> Result<()> {
+    /// `made`: the files that were put in place, by the places of their steps.
+    fn apply_one(&self, step: &Step, made: &[Option<Seen>]) -> Result<()> {
         let root = self.roots.of(step.layer)?;
         let place = match (&step.act, Place::find(&root.host, &step.path)?) {
             (_, Some(place)) => place,
@@ -128,11 +141,18 @@ impl Site<'_> {
             // Files come by themselves.
             Act::Put | Act::Move(_) => Ok(()),
             Act::Link(first) => {
-                let first = self.host(&self.journal.steps[*first])?;
-                copy::link(&first, &place, &self.next).context(|| "link")
+                let Some(Seen::File { inode, .. }) = made[*first] else {
+                    bail!("what it is to be another name of was not put there");
+                };
+                let path = &self.journal.steps[*first].path;
+                let file = Attributes { inode, ..own_attributes(root, path)? };
+                copy::link_same(&Place::open(&root.host, path)?, (&file, &file), &place, &self.next)
             }
             Act::Name(path) => {
-                copy::link(&Place::open(&root.host, path)?, &place, &self.next).context(|| format!("link {path:?}"))
+                let file = step.named.as_ref().ok_or_else(|| Error::new("the journal does not say of which file"))?;
+                let next = own_attributes(root, path)?;
+                let linked = copy::link_same(&Place::open(&root.host, path)?, (file, &next), &place, &self.next);
+                linked.context(|| format!("link {path:?}"))
             }
             Act::Set(attributes) => {
                 let old = step.old.as_ref().map_or(Which::Any, Which::Old);
@@ -173,7 +193,7 @@ impl Site<'_> {
                 copy::remove_file(&place.folder, &self.next)?;
             }
         }
-        let mut back = Names::new();
+        let mut back = Files::new();
         for (place, step) in self.journal.steps.iter().enumerate().rev() {
             self.revert_one(place, step, &mut back).context(|| format!("{:?}", self.shown(step)))?;
             self.note_folder(step)?;
@@ -187,7 +207,7 @@ impl Site<'_> {
         Ok(())
     }
 
-    fn revert_one(&self, number: usize, step: &Step, back: &mut Names) -> Result<()> {
+    fn revert_one(&self, number: usize, step: &Step, back: &mut Files<Back>) -> Result<()> {
         // Its folder may be gone, or never have been made.
         let root = self.roots.of(step.layer)?;
         let Some(place) = Place::find(&root.host, &step.path)? else { return Ok(()) };
@@ -211,11 +231,12 @@ impl Site<'_> {
             (Act::Remove, Some(old)) if is_folder(old) => make_folder(&place, old),
             (Act::Remove | Act::Put | Act::Link(_) | Act::Name(_), Some(old)) => {
                 let kept = self.kept(number)?;
-                if !is_still(&place, old, &kept)? {
-                    let first = back.get(&(step.layer, old.inode)).copied();
-                    self.bring_back(&kept, first, &place)?;
-                }
-                back.insert((step.layer, old.inode), number);
+                let file = (step.layer, old.inode);
+                let inode = match still(&place, old, &kept)? {
+                    Some(inode) => inode,
+                    None => self.bring_back(&kept, old, back.get(&file).copied(), &place)?,
+                };
+                back.insert(file, (number, inode));
                 Ok(())
             }
             (Act::Put | Act::Link(_) | Act::Name(_), None) => copy::remove_file(&place.folder, &place.name),
@@ -231,16 +252,22 @@ impl Site<'_> {
         }
     }
 
-    /// Puts what was kept in its old place; `first`: the step whose place has another name of the same file already.
-    fn bring_back(&self, kept: &Place, first: Option<usize>, to: &Place) -> Result<()> {
-        match (copy::link(kept, to, &self.next), first) {
-            (Err(errno), Some(first)) if needs_copy(errno) => {
-                let first = self.host(&self.journal.steps[first])?;
-                copy::link(&first, to, &self.next).context(|| "link")
-            }
-            (Err(errno), None) if needs_copy(errno) => copy::put(kept, Side::Host, to, &self.next).map(drop),
-            (other, _) => other.context(|| "link"),
+    /// Puts what was kept in its old place and gives its inode there; `first`: another name of the same file that is there
+    /// already.
+    fn bring_back(&self, kept: &Place, old: &Attributes, first: Option<Back>, to: &Place) -> Result<u64> {
+        match copy::link(kept, to, &self.next) {
+            Err(errno) if needs_copy(errno) => {}
+            other => return other.context(|| "link").map(|()| old.inode),
         }
+        if let Some((first, inode)) = first {
+            let file = Attributes { inode, ..old.clone() };
+            let first = self.host(&self.journal.steps[first])?;
+            match copy::link_same(&first, (&file, &file), to, &self.next) {
+                Ok(()) => return Ok(inode),
+                Err(error) => log::warn(format!("{:?} comes back as a file of its own: {error}", to.name)),
+            }
+        }
+        copy::put(kept, Side::Host, to, &self.next).map(|file| file.st_ino)
     }
 
     /// Waits until the host's part of it is on the disk.
@@ -295,6 +322,14 @@ impl Site<'_> {
 /// What belongs to the step of a number is called so, in a folder of the commit's own.
 pub(super) fn numbered(number: usize) -> Result<CString> {
     CString::new(number.to_string()).map_err(|_| Error::new("a number holds no NUL"))
+}
+
+/// What the layer's file has, which the host's gets.
+fn own_attributes(root: &Root, path: &Path) -> Result<Attributes> {
+    let upper = root.upper.as_ref().ok_or_else(|| Error::new("the layer is gone"))?;
+    let found = Place::open(upper, path)?.stat()?;
+    let found = found.ok_or(Errno::NOENT).context(|| format!("look at the layer's {path:?}"))?;
+    Ok(Attributes::without_xattrs(&found))
 }
 
 /// Makes a folder. Nothing is put into it before it has its attributes: one that is there, and not empty, has them.
