@@ -47,14 +47,16 @@ fn every_kind_of_file_replaces_every_other_and_comes_back() {
 pub const HOST: &str =
     "mkdir -p d/e full/of/files; for i in 1 2 3; do echo $i >full/of/files/$i; done; echo a >a; echo b >d/b; ln a a-too
                 echo gone >gone; ln -s a link; printf x >'odd
-name'; echo same >same; mkdir times; touch -d @100 times/f times a; chown 5:6 d/b; chmod 4711 same";
+name'; echo same >same; mkdir times; touch -d @100 times/f times a; chown 5:6 d/b; chmod 4711 same
+                mkdir folder; echo in >folder/in; echo file >file; echo z >zz";
 
 /// All sorts of changes of it.
 pub const BOX: &str = "echo more >>a; rm gone; rm -r full; mkdir -p new/er/est; echo f >new/er/est/f; ln new/er/est/f new/linked
                   chmod 700 d; chown 7:8 same; ln -sfn elsewhere link; truncate -s 5M sparse; printf end >>sparse
                   rm 'odd
 name'; echo y >'other
-name'; touch -d @200 times/f; mkfifo d/pipe; echo s >suid; chmod 6755 suid; cp -p suid d/copy
+name'; rm -r folder; echo precious >folder; rm file zz; mkdir file; echo n >file/new
+                  touch -d @200 times/f; mkfifo d/pipe; echo s >suid; chmod 6755 suid; cp -p suid d/copy
                   /usr/bin/python3 -c 'import os; os.setxattr(\"same\", \"user.note\", b\"1\"); os.setxattr(\"d\", \"user.note\", b\"2\")'";
 
 /// Makes such a host and a box with such changes.

@@ -100,6 +100,33 @@ fn commit_killed_at(place: &Place, (call, number): (&str, u32), again: &str, hos
 }
 
 #[test]
+fn a_commit_that_fails_at_any_call_is_taken_back() {
+    for place in places() {
+        let (before, wanted) = (place.content(), place.content_by(|command| place.wrap(command)));
+        let mut attempt = |call: &str, number| {
+            let at = format!("no {call} {number}");
+            let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=EROFS:when={number}"));
+            let around = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
+            let failed = place.sandbox("commit", ["b"]).by(around).run().exit_code() != 0;
+            if failed && place.script("true").run().exit_code() == 125 {
+                // The host has all of it, or it could not be taken back at once.
+                place.sandbox("commit", ["--rollback", "b"]).run().ok();
+            }
+            if place.content() != before {
+                assert_eq!(place.content(), wanted, "{at}");
+                place.sandbox("undo", ["b"]).run().ok();
+            }
+            assert_eq!(place.content(), before, "{at}");
+            assert_eq!(place.content_by(|command| place.wrap(command)), wanted, "the box, {at}");
+            failed
+        };
+        let calls = ["linkat", "mkdirat", "renameat2", "renameat", "unlinkat", "utimensat", "fsync", "syncfs", "write"];
+        let moments: u32 = calls.iter().map(|call| at_every_moment(call, &mut attempt)).sum();
+        assert!(moments > 20, "only {moments} moments");
+    }
+}
+
+#[test]
 fn a_killed_undo_is_finished() {
     for place in places() {
         let (before, wanted) = (place.content(), place.content_by(|command| place.wrap(command)));

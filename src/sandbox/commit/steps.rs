@@ -136,7 +136,7 @@ impl Site<'_> {
             (_, None) => self.host(step)?,
         };
         match &step.act {
-            Act::Remove => remove(&place),
+            Act::Remove => remove(&place, step.old.as_ref()),
             Act::MakeFolder(attributes) => make_folder(&place, attributes),
             // Files come by themselves.
             Act::Put | Act::Move(_) => Ok(()),
@@ -241,7 +241,8 @@ impl Site<'_> {
             }
             (Act::Put | Act::Link(_) | Act::Name(_), None) => copy::remove_file(&place.folder, &place.name),
             (Act::MakeFolder(_), _) => match rustix::fs::unlinkat(&place.folder, &place.name, AtFlags::REMOVEDIR) {
-                Ok(()) | Err(Errno::NOENT) => Ok(()),
+                // Where a file was before, it is there again.
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
                 Err(Errno::NOTEMPTY | Errno::EXIST) => {
                     log::warn(format!("{:?} stays: the host has put something into it", self.shown(step)));
                     Ok(())
@@ -340,11 +341,14 @@ fn make_folder(place: &Place, attributes: &Attributes) -> Result<()> {
     }
 }
 
-fn remove(place: &Place) -> Result<()> {
-    let flags = match place.stat()? {
-        None => return Ok(()),
-        Some(stat) if FileType::from_raw_mode(stat.st_mode) == FileType::Directory => AtFlags::REMOVEDIR,
-        Some(_) => AtFlags::empty(),
-    };
+/// Removes what the host had. What is a folder where that was none, or the other way round, was put there afterwards: it may
+/// be the only one of its content.
+fn remove(place: &Place, old: Option<&Attributes>) -> Result<()> {
+    let Some(stat) = place.stat()? else { return Ok(()) };
+    let there = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+    if old.is_some_and(|old| is_folder(old) != there) {
+        return Ok(());
+    }
+    let flags = if there { AtFlags::REMOVEDIR } else { AtFlags::empty() };
     rustix::fs::unlinkat(&place.folder, &place.name, flags).context(|| "remove")
 }
