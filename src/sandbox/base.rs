@@ -4,7 +4,7 @@
 //! have: there it has nothing either, and a program may make such trees larger than anything that could be written down.
 //! What the host changed while that run went on is noted as such, since nobody can tell which of the two the program saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Bound;
@@ -23,6 +23,7 @@ use super::layers::{self, UPPER};
 use super::store::Box;
 use super::text;
 use super::tree::{self, Place};
+use crate::bail;
 use crate::error::{Context, Error, Result};
 
 /// The file in a box's folder.
@@ -222,12 +223,20 @@ pub(super) struct Root {
     pub(super) upper: Option<tree::Root>,
     /// Where overlayfs keeps its notes there.
     pub(super) notes: Notes,
+    /// Whether the host's only stands for what has gone.
+    gone: bool,
 }
 
 impl Root {
     /// The part of a path that lies in it.
     pub(super) fn inner<'a>(&self, path: &'a Path) -> &'a Path {
         path.strip_prefix(&self.mount).unwrap_or(path)
+    }
+
+    /// Which folder of the host it is.
+    fn folder(&self) -> Result<(u64, u64)> {
+        let found = rustix::fs::fstat(&self.host).context(|| format!("stat {:?}", self.mount))?;
+        Ok((found.st_dev, found.st_ino))
     }
 }
 
@@ -246,6 +255,33 @@ impl Roots {
         })
     }
 
+    /// Which folders of the host they are.
+    ///
+    /// # Errors
+    /// Where one cannot be looked at.
+    pub(super) fn folders(&self) -> Result<Folders> {
+        self.0.iter().map(|(_, root)| root.as_ref().map(Root::folder).transpose()).collect::<Result<_>>().map(Folders)
+    }
+
+    /// Refuses to write where the host has not the folder of one of these layers any more, or another one than was compared:
+    /// they may have been opened anew since. `compared`: as far as that is known.
+    ///
+    /// # Errors
+    /// Then, and where a filesystem is not mounted.
+    pub(super) fn require(&self, layers: &BTreeSet<usize>, compared: Option<&Folders>) -> Result<()> {
+        for layer in layers {
+            let root = self.of(*layer)?;
+            if root.gone {
+                return Err(Error::new(format!("the host has no {:?} any more", root.mount)).hint("make that folder"));
+            }
+            let folder = Some(root.folder()?);
+            if compared.is_some_and(|Folders(compared)| compared[*layer] != folder) {
+                bail!("somebody has put another folder in the place of {:?}", root.mount);
+            }
+        }
+        Ok(())
+    }
+
     /// Those whose filesystems are not.
     fn unmounted(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().filter(|(_, (_, root))| root.is_none()).map(|(place, _)| place)
@@ -262,6 +298,9 @@ impl Roots {
         self.0[layer].0.join(path)
     }
 }
+
+/// Which folders of the host [`Roots`] have: device and inode of each that is mounted.
+pub(super) struct Folders(Vec<Option<(u64, u64)>>);
 
 /// All layers of a box.
 ///
@@ -285,8 +324,9 @@ pub(super) fn roots_with(held: &Box, upper: impl Fn(usize) -> PathBuf) -> Result
             Err(error) if error.errno() == Some(Errno::NOENT) => None,
             other => Some(other?),
         };
-        let host = tree::Root::open(&held.host_folder(place)?)?;
-        let root = Root { mount: layer.path.clone(), host, upper, notes: held.record.notes };
+        let folder = held.host_folder(place)?;
+        let host = folder.open().context(|| format!("{:?}", layer.path))?;
+        let root = Root { mount: layer.path.clone(), host, upper, notes: held.record.notes, gone: folder.gone };
         Ok((layer.path.clone(), Some(root)))
     };
     held.record.layers.iter().enumerate().map(open).collect::<Result<_>>().map(Roots)

@@ -48,6 +48,15 @@ impl Root {
         open_root(path).map(Self::new)
     }
 
+    /// Opens a folder that is held already, for reading.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(super) fn of(folder: &OwnedFd) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(folder, ".", flags, Mode::empty()).map(Self::new).context(|| "open the folder")
+    }
+
     fn new(fd: OwnedFd) -> Self {
         Self { fd, last: RefCell::new(None) }
     }
@@ -93,6 +102,13 @@ pub(super) fn still(path: &Path) -> Result<Root> {
     Ok(Root::new(tree.into_fd()))
 }
 
+/// Holds a folder by its true path, which had no link in it when it was noted. `None` where it has gone, which a link in its
+/// place says as well: whoever may write to a folder on the way would have it lead to what its follower alone may write to.
+pub(super) fn hold(path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    walk(CWD, path, flags, ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS).ok()
+}
+
 /// Opens a folder by its path below a root; the path has no links, no dots, and any length.
 ///
 /// # Errors
@@ -101,6 +117,11 @@ pub(super) fn open_folder(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    walk(root.as_fd(), path, flags, resolve)
+}
+
+/// Opens what is at a path of any length, in pieces where the kernel would not take it.
+fn walk(root: BorrowedFd<'_>, path: &Path, flags: OFlags, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
     let open = |from: BorrowedFd<'_>, path: &Path| loop {
         let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
         match rustix::fs::openat2(from, path, flags, Mode::empty(), resolve) {
@@ -112,12 +133,12 @@ pub(super) fn open_folder(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno
     let mut piece = PathBuf::new();
     for component in path.components() {
         if !piece.as_os_str().is_empty() && piece.as_os_str().len() + component.as_os_str().len() > PIECE {
-            here = Some(open(here.as_ref().map_or(root.as_fd(), AsFd::as_fd), &piece)?);
+            here = Some(open(here.as_ref().map_or(root, AsFd::as_fd), &piece)?);
             piece = PathBuf::new();
         }
         piece.push(component);
     }
-    open(here.as_ref().map_or(root.as_fd(), AsFd::as_fd), &piece)
+    open(here.as_ref().map_or(root, AsFd::as_fd), &piece)
 }
 
 /// The names in a folder, sorted.

@@ -255,3 +255,32 @@ fn a_huge_file_full_of_holes_is_compared_by_what_it_holds() {
     place.script(script).run().ok();
     assert_eq!(place.changes(), ["other: modified content,times", "same: modified times"]);
 }
+
+#[test]
+fn nothing_is_taken_over_to_where_a_link_leads_in_the_place_of_a_folder() {
+    let Some(place) = Place::ordinary() else { return };
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let theirs = theirs(&place);
+    let (shared, away) = (theirs.join("shared"), theirs.join("away"));
+    let private = place.host().join("private");
+    let user = place.user.as_ref().unwrap().uid;
+    for (folder, owner, mode) in [(&shared, MALLORY, 0o777), (&private, user, 0o700)] {
+        std::fs::create_dir(folder).unwrap();
+        chown(folder, Some(owner), None).unwrap();
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    place.script("echo evil >theirs/shared/.profile").run().ok();
+    // Waits each time when it has looked whether the folder is there, or has opened it.
+    let (trace, inject) = ("trace=/^(readlink|openat2)$", "inject=/^(readlink|openat2)$:delay_exit=1000000");
+    let strace = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", shared.to_str().unwrap(), "-e", trace, "-e", inject];
+    let running = place.sandbox("commit", ["b"]).by(strace).spawn();
+    let journal = place.store().join("b/commit/journal.json");
+    until("the journal", || journal.exists().then_some(()));
+    std::fs::rename(&shared, &away).unwrap();
+    std::os::unix::fs::symlink(&private, &shared).unwrap();
+    let out = running.wait();
+    assert_eq!(std::fs::read_dir(&private).unwrap().count(), 0, "{out}");
+    assert!(out.exit_code() != 0 || away.join(".profile").exists(), "{out}");
+}

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::xattrs::Notes;
 use crate::error::Result;
+use crate::sandbox::store::HostFolder;
 use crate::sandbox::tree::{self, Place, still};
 
 /// A layer, open for reading.
@@ -23,15 +24,15 @@ pub(super) struct View {
 
 impl View {
     /// Opens the layer `upper` of what is mounted at `mount`; `host` is that, or stands for what has gone.
-    pub(super) fn open(upper: &Path, notes: Notes, host: &Path, mount: &Path) -> Result<Self> {
-        Ok(Self { upper: still(upper)?, notes, lower: still(host)?, gone: host != mount, mount: mount.to_owned() })
+    pub(super) fn open(upper: &Path, notes: Notes, host: &HostFolder, mount: &Path) -> Result<Self> {
+        Ok(Self { upper: still(upper)?, notes, lower: host.still()?, gone: host.gone, mount: mount.to_owned() })
     }
 
     /// Likewise, of a layer without an entry: nothing but the attributes of the two roots can be read through it, which
     /// takes no mount. The kernel waits for all CPUs before it lets go of one.
-    pub(super) fn of_empty(upper: &Path, notes: Notes, host: &Path, mount: &Path) -> Result<Self> {
-        let (upper, lower) = (tree::Root::open(upper)?, tree::Root::open(host)?);
-        Ok(Self { upper, notes, lower, gone: host != mount, mount: mount.to_owned() })
+    pub(super) fn of_empty(upper: &Path, notes: Notes, host: &HostFolder, mount: &Path) -> Result<Self> {
+        let (upper, lower) = (tree::Root::open(upper)?, host.open()?);
+        Ok(Self { upper, notes, lower, gone: host.gone, mount: mount.to_owned() })
     }
 
     /// Where the layer has the file of this path.

@@ -40,12 +40,16 @@ pub(super) fn put(held: &Box, site: &Site<'_>, again: bool) -> Result<Made> {
     let mut puts: Vec<Put<'_>> = puts.collect();
     puts.sort_by_key(|(_, step)| (step.layer, step.path.parent()));
     let mut made = Vec::with_capacity(puts.len());
+    let folders = site.roots.folders()?;
     for layer in puts.chunk_by(|one, other| one.1.layer == other.1.layer) {
-        let folders: Vec<_> = layer.chunk_by(|one, other| one.1.path.parent() == other.1.path.parent()).collect();
+        let chunks: Vec<_> = layer.chunk_by(|one, other| one.1.path.parent() == other.1.path.parent()).collect();
         // Open roots remember the folder that was used last: each thread has its own.
-        let anew = || base::roots(held);
+        let anew = || {
+            let roots = base::roots(held)?;
+            roots.require(&journal.layers(), Some(&folders)).map(|()| roots)
+        };
         let each = |roots: &Roots, puts: &&[Put<'_>], _: &mut Vec<_>, made: &mut Made| folder(roots, puts, how, made);
-        made.append(&mut team::all_with(folders, layer.len() >= team::WORTH, site.roots, anew, each)?);
+        made.append(&mut team::all_with(chunks, layer.len() >= team::WORTH, site.roots, anew, each)?);
     }
     Ok(made)
 }

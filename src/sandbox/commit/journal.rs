@@ -33,6 +33,7 @@
 //! | `done`, and before the folder goes after a rollback or undo | the store's filesystem: layers, base, `after.json` |
 //! | the command says so | `done` |
 
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
@@ -229,6 +230,11 @@ impl Journal {
             Act::Move(moved) => Some((number, step, moved)),
             _ => None,
         })
+    }
+
+    /// The layers to whose folders it writes.
+    pub(super) fn layers(&self) -> BTreeSet<usize> {
+        self.steps.iter().map(|step| step.layer).collect()
     }
 
     /// Begins a commit: from here on it can be found. What an earlier one kept for its undo goes.

@@ -24,7 +24,7 @@ pub use journal::{Stage, stage};
 
 use self::journal::{Act, Journal, Step, mark};
 use self::steps::Site;
-use super::base::{self, Base, Seen};
+use super::base::{self, Base, Folders, Seen};
 use super::changes::{self, Change, Kind};
 use super::copy::Attributes;
 use super::disk;
@@ -91,6 +91,8 @@ struct Ready {
     /// Whether those are all.
     whole: bool,
     journal: Journal,
+    /// The folders of the host that were compared.
+    folders: Folders,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -101,18 +103,20 @@ struct After(#[serde(with = "text::as_text")] PathBuf, Option<Seen>);
 /// # Errors
 /// Where an earlier commit is unfinished, a pattern means nothing, or the host cannot be written to; then it is as before.
 pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Outcome> {
-    let Ready { changes, selected, left, whole, journal } = match prepare(held, patterns, winner)? {
+    let Ready { changes, selected, left, whole, journal, folders } = match prepare(held, patterns, winner)? {
         Prepared::Ended(outcome) => return Ok(outcome),
         Prepared::Ready(ready) => ready,
     };
     journal.begin(held)?;
-    match finish(held, &journal) {
+    match finish(held, &journal, Some(&folders)) {
         // It was taken back, and each file can still be copied.
         Err(error) if journal.moves().next().is_some() && moves::are_refused(&error) && stage(held)?.is_none() => {
             let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
-            let journal = plan::journal(&chosen, &changes, &base::roots(held)?, whole, HashMap::new())?;
+            let roots = base::roots(held)?;
+            roots.require(&journal.layers(), Some(&folders))?;
+            let journal = plan::journal(&chosen, &changes, &roots, whole, HashMap::new())?;
             journal.begin(held)?;
-            finish(held, &journal)?;
+            finish(held, &journal, Some(&folders))?;
         }
         other => other?,
     }
@@ -190,7 +194,8 @@ fn prepare(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Prep
             return Ok(Prepared::Ended(Outcome::Conflicts(moved)));
         }
     }
-    Ok(Prepared::Ready(Ready { changes, selected, left, whole, journal }))
+    let folders = roots.folders()?;
+    Ok(Prepared::Ready(Ready { changes, selected, left, whole, journal, folders }))
 }
 
 /// Files that are to get other attributes and are not those that were seen.
@@ -227,7 +232,7 @@ pub fn resume(held: &mut Box) -> Result<Outcome> {
         Some(_) => {}
     }
     let journal = read(held)?;
-    finish(held, &journal)?;
+    finish(held, &journal, None)?;
     Ok(Outcome::Done { count: journal.paths, left: Vec::new() })
 }
 
@@ -238,7 +243,7 @@ pub fn resume(held: &mut Box) -> Result<Outcome> {
 pub fn rollback(held: &mut Box) -> Result<Outcome> {
     match stage(held)? {
         Some(Stage::Done) | None => Ok(Outcome::Nothing),
-        Some(_) => revert(held),
+        Some(_) => revert(held, None),
     }
 }
 
@@ -261,11 +266,12 @@ pub fn undo(held: &mut Box, force: bool) -> Result<Outcome> {
             conflicts.push(path.clone());
         }
     }
+    let folders = roots.folders()?;
     drop(roots);
     if !conflicts.is_empty() && !force {
         return Ok(Outcome::Conflicts(conflicts));
     }
-    revert(held)
+    revert(held, Some(&folders))
 }
 
 /// Forgets what an undo of the last commit needs.
@@ -310,14 +316,15 @@ fn read(held: &Box) -> Result<Journal> {
     Journal::read(held)?.ok_or_else(|| Error::new("the commit has no journal"))
 }
 
-/// From whatever stage up to the end. What fails before the host has all of it is taken back.
-fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
+/// From whatever stage up to the end. What fails before the host has all of it is taken back. `folders`: those of the host
+/// that were compared, as far as this is known.
+fn finish(held: &mut Box, journal: &Journal, folders: Option<&Folders>) -> Result<()> {
     let mut made = Vec::new();
     if stage(held)? < Some(Stage::Applied) {
-        made = match write(held, journal) {
+        made = match write(held, journal, folders) {
             Ok(made) => made,
             Err(error) => {
-                return Err(match revert(held) {
+                return Err(match revert(held, folders) {
                     Ok(_) => error.context("the commit was taken back"),
                     Err(second) => {
                         log::warn(format!("the commit could not be taken back: {second}"));
@@ -350,9 +357,9 @@ fn finish(held: &mut Box, journal: &Journal) -> Result<()> {
 }
 
 /// Gives what it has put on the host, by the place of a step.
-fn write(held: &Box, journal: &Journal) -> Result<Vec<Option<Seen>>> {
+fn write(held: &Box, journal: &Journal, folders: Option<&Folders>) -> Result<Vec<Option<Seen>>> {
     let roots = base::roots(held)?;
-    let site = site(held, journal, &roots)?;
+    let site = site(held, journal, &roots, folders)?;
     let again = stage(held)? >= Some(Stage::Applying);
     if !again {
         site.keep_old()?;
@@ -363,7 +370,7 @@ fn write(held: &Box, journal: &Journal) -> Result<Vec<Option<Seen>>> {
     site.write_out().map(|()| made)
 }
 
-fn revert(held: &mut Box) -> Result<Outcome> {
+fn revert(held: &mut Box, folders: Option<&Folders>) -> Result<Outcome> {
     let journal = read(held)?;
     if stage(held)? == Some(Stage::Prepared) {
         // Backups may be names of the host's files, but these are as they were, and so are the layers.
@@ -371,7 +378,7 @@ fn revert(held: &mut Box) -> Result<Outcome> {
     }
     let roots = base::roots_with(held, |place| journal::layer(held, place))?;
     if stage(held)? < Some(Stage::Reverted) {
-        let site = site(held, &journal, &roots)?;
+        let site = site(held, &journal, &roots, folders)?;
         // As long as nothing but others' writing can have changed it.
         if stage(held)? == Some(Stage::Done) {
             journal::note_taken(held, &site.taken()?)?;
@@ -428,7 +435,9 @@ fn bring_back(from: &Path, to: &Path) -> Result<()> {
     }
 }
 
-fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots) -> Result<Site<'a>> {
+/// `folders`: those that the roots must have, as far as this is known.
+fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots, folders: Option<&Folders>) -> Result<Site<'a>> {
+    roots.require(&journal.layers(), folders)?;
     let next = CString::new(journal.next.as_str()).map_err(|_| Error::new("a name holds no NUL"))?;
     Ok(Site { journal, roots, backup: Rc::new(journal::backup(held)?), next })
 }

@@ -1,6 +1,6 @@
 //! The steps of a commit, each done and taken back. All of them may be asked of one that is done already, or in part.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -273,8 +273,7 @@ impl Site<'_> {
 
     /// Waits until the host's part of it is on the disk.
     pub(super) fn write_out(&self) -> Result<()> {
-        let touched: BTreeSet<usize> = self.journal.steps.iter().map(|step| step.layer).collect();
-        for layer in touched {
+        for layer in self.journal.layers() {
             let root = self.roots.of(layer)?;
             disk::filesystem(&root.host).context(|| format!("{:?}", root.mount))?;
         }

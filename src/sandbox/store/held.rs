@@ -1,7 +1,7 @@
 //! A box that nobody else uses now, and its own files.
 
 use std::fmt::Display;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Result};
 use crate::sandbox::disk;
 use crate::sandbox::layers::{self, UPPER};
 use crate::sandbox::name::BoxName;
+use crate::sandbox::tree;
 
 /// A box, held: nobody else uses it as long as this lives.
 #[derive(Debug)]
@@ -63,22 +64,20 @@ impl Box {
 
     /// Whether the host still has the folder that a layer stands for.
     pub(in crate::sandbox) fn has_host(&self, place: usize) -> bool {
-        let path = &self.record.layers[place].path;
-        // A link that somebody has put there leads to another one.
-        path.is_dir() && path.canonicalize().is_ok_and(|real| real == *path)
+        tree::hold(&self.record.layers[place].path).is_some()
     }
 
     /// The folder of the host that a layer stands for; where it has gone, an empty one.
     ///
     /// # Errors
     /// Where that cannot be made.
-    pub(in crate::sandbox) fn host_folder(&self, place: usize) -> Result<PathBuf> {
-        if self.has_host(place) {
-            return Ok(self.record.layers[place].path.clone());
+    pub(in crate::sandbox) fn host_folder(&self, place: usize) -> Result<HostFolder> {
+        if let Some(folder) = tree::hold(&self.record.layers[place].path) {
+            return Ok(HostFolder { folder, gone: false });
         }
         let nothing = self.path.join("nothing");
         std::fs::create_dir_all(&nothing).context(|| format!("make {nothing:?}"))?;
-        Ok(nothing)
+        tree::open_root(&nothing).map(|folder| HostFolder { folder, gone: true })
     }
 
     /// Replaces what is remembered, by one rename, and does not wait for the disk: it is on the path of every start.
@@ -133,6 +132,31 @@ impl Box {
     /// Where it cannot be read.
     pub(in crate::sandbox) fn read_text(&self, name: &str) -> Result<Option<Vec<u8>>> {
         read_text(&self.fd, name, &self.path)
+    }
+}
+
+/// A folder of the host, held: whatever somebody puts in its place, this is the one that was looked for.
+pub(in crate::sandbox) struct HostFolder {
+    folder: OwnedFd,
+    /// Whether it only stands for what has gone.
+    pub(in crate::sandbox) gone: bool,
+}
+
+impl HostFolder {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub(in crate::sandbox) fn open(&self) -> Result<tree::Root> {
+        tree::Root::of(&self.folder)
+    }
+
+    /// A view of it as that of [`tree::still`].
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub(in crate::sandbox) fn still(&self) -> Result<tree::Root> {
+        tree::still(&PathBuf::from(format!("/proc/self/fd/{}", self.folder.as_raw_fd())))
     }
 }
 

@@ -17,6 +17,7 @@ use rustix::fs::{CWD, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
 pub use held::Box;
+pub(super) use held::HostFolder;
 pub use record::Record;
 pub(super) use record::{Layer, RECORD};
 pub use runs::{Run, Runs};
