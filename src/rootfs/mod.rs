@@ -28,7 +28,7 @@ mod prepare;
 mod target;
 
 pub use build::{NewRoot, build};
-pub use pivot::{Inside, unescape};
+pub use pivot::{Inside, unescape, words};
 pub use prepare::{Prepared, prepare};
 
 use std::ffi::CString;

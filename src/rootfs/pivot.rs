@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxFlags};
@@ -94,7 +95,7 @@ impl Inside {
 fn move_root(root: &OwnedFd, proc: &ProcFs) -> Result<()> {
     let table = proc.read("self/mountinfo").context(|| "read /proc/self/mountinfo")?;
     let own = std::env::current_dir().context(|| "getcwd")?;
-    for path in whole_kernel_mounts(&String::from_utf8_lossy(&table)) {
+    for path in whole_kernel_mounts(&table) {
         if path.starts_with(&own) {
             continue;
         }
@@ -114,24 +115,28 @@ fn move_root(root: &OwnedFd, proc: &ProcFs) -> Result<()> {
 }
 
 /// Where whole procfs and sysfs are mounted, by the lines of mountinfo (proc_pid_mountinfo(5)), deepest last.
-fn whole_kernel_mounts(table: &str) -> Vec<PathBuf> {
-    let path = |line: &str| {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ').skip(3);
-        let (root, path) = (mount.next()?, mount.next()?);
-        let kind = filesystem.split(' ').next()?;
-        (root == "/" && matches!(kind, "proc" | "sysfs")).then(|| unescape(path))
+fn whole_kernel_mounts(table: &[u8]) -> Vec<PathBuf> {
+    let path = |line: &[u8]| {
+        let mut words = words(line).skip(3);
+        let (root, path) = (words.next()?, words.next()?);
+        let kind = words.skip_while(|word| *word != b"-").nth(1)?;
+        (root == b"/" && matches!(kind, b"proc" | b"sysfs")).then(|| unescape(path))
     };
-    table.lines().filter_map(path).collect()
+    table.split(|byte| *byte == b'\n').filter_map(path).collect()
+}
+
+/// The words of a line of mountinfo. Names in it may have any bytes, whoever may mount there.
+pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
+    line.split(|byte| *byte == b' ')
 }
 
 /// mountinfo writes space, tab, newline and backslash as three octal digits.
-pub fn unescape(path: &str) -> PathBuf {
-    if !path.contains('\\') {
-        return PathBuf::from(path);
+pub fn unescape(path: &[u8]) -> PathBuf {
+    if !path.contains(&b'\\') {
+        return PathBuf::from(OsStr::from_bytes(path));
     }
     let mut plain = Vec::with_capacity(path.len());
-    let mut rest = path.as_bytes();
+    let mut rest = path;
     while let Some((&byte, after)) = rest.split_first() {
         let digits = if byte == b'\\' { after.get(..3) } else { None };
         let code = digits.and_then(|digits| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok());
@@ -178,10 +183,10 @@ mod tests {
 
     #[test]
     fn whole_mounts_of_proc_and_sysfs_are_found() {
-        let table = "22 27 0:21 / /proc rw - proc proc rw\n\
-                     23 27 0:22 / /sys\\040fs rw shared:3 - sysfs sysfs rw\n\
+        let table = b"22 27 0:21 / /proc rw - proc proc rw\n\
+                     23 27 0:22 / /sys\\040fs\xff rw shared:3 - sysfs sysfs rw\n\
                      24 27 0:21 /sys /x rw - proc proc rw\n\
                      25 27 0:6 / /dev rw - devtmpfs devtmpfs rw";
-        assert_eq!(whole_kernel_mounts(table), [Path::new("/proc"), Path::new("/sys fs")]);
+        assert_eq!(whole_kernel_mounts(table), [Path::new("/proc"), Path::new(OsStr::from_bytes(b"/sys fs\xff"))]);
     }
 }

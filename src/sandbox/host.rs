@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Context, Result};
-use crate::rootfs::unescape;
+use crate::rootfs::{unescape, words};
 
 /// What a mount of the host becomes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,21 +78,21 @@ struct Line<'a> {
     id: u32,
     parent: u32,
     /// As the kernel wrote it.
-    root: &'a str,
+    root: &'a [u8],
     path: PathBuf,
-    options: &'a str,
-    kind: &'a str,
-    super_options: &'a str,
+    options: &'a [u8],
+    kind: &'a [u8],
+    super_options: &'a [u8],
 }
 
 impl<'a> Line<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
-        let (mount, filesystem) = line.split_once(" - ")?;
-        let mut mount = mount.split(' ');
-        let (id, parent) = (mount.next()?.parse().ok()?, mount.next()?.parse().ok()?);
-        let (root, path, options) = (mount.nth(1)?, mount.next()?, mount.next()?);
-        let mut filesystem = filesystem.split(' ');
-        let (kind, super_options) = (filesystem.next()?, filesystem.nth(1).unwrap_or_default());
+    fn parse(line: &'a [u8]) -> Option<Self> {
+        let number = |word: &[u8]| std::str::from_utf8(word).ok()?.parse().ok();
+        let mut words = words(line);
+        let (id, parent) = (number(words.next()?)?, number(words.next()?)?);
+        let (root, path, options) = (words.nth(1)?, words.next()?, words.next()?);
+        let mut words = words.skip_while(|word| *word != b"-").skip(1);
+        let (kind, super_options) = (words.next()?, words.nth(1).unwrap_or_default());
         Some(Self { id, parent, root, path: unescape(path), options, kind, super_options })
     }
 }
@@ -131,14 +131,15 @@ pub(super) fn read() -> Result<Vec<HostMount>> {
     while rustix::io::read(&file, rustix::buffer::spare_capacity(&mut table)).context(what)? > 0 {
         table.reserve(TABLE);
     }
-    Ok(mounts(std::str::from_utf8(&table).map_err(std::io::Error::other).context(what)?))
+    Ok(mounts(&table))
 }
 
 /// All mounts that a path leads to, parents before what is mounted in them: the first is `/`.
 ///
 /// One that another was mounted over, or over a folder on the way to it, cannot be seen and is left out.
-fn mounts(table: &str) -> Vec<HostMount> {
-    let mut lines: Vec<Line<'_>> = table.lines().filter_map(Line::parse).collect();
+fn mounts(table: &[u8]) -> Vec<HostMount> {
+    // Whoever may mount, with fusermount anybody, chooses the bytes of a name.
+    let mut lines: Vec<Line<'_>> = table.split(|byte| *byte == b'\n').filter_map(Line::parse).collect();
     let mut ids: Vec<u32> = lines.iter().map(|line| line.id).collect();
     ids.sort_unstable();
     // The bottom is the mount whose parent is not in the table: it lies outside of what this process can see.
@@ -177,8 +178,9 @@ fn in_order(one: &Path, other: &Path) -> Ordering {
 }
 
 fn treated(line: Line<'_>) -> HostMount {
-    let has = |options: &str, name: &str| options.split(',').any(|option| option == name);
-    let pseudo = PSEUDO.contains(&line.kind) || FRESH.iter().any(|fresh| line.path.starts_with(fresh));
+    let has = |options: &[u8], name: &str| options.split(|byte| *byte == b',').any(|option| option == name.as_bytes());
+    let kind = String::from_utf8_lossy(line.kind).into_owned();
+    let pseudo = PSEUDO.contains(&kind.as_str()) || FRESH.iter().any(|fresh| line.path.starts_with(fresh));
     let treatment = if pseudo {
         Treatment::Fresh
     } else if has(line.super_options, "ro") && line.path != Path::new("/") {
@@ -190,7 +192,7 @@ fn treated(line: Line<'_>) -> HostMount {
     HostMount {
         path: line.path,
         root: unescape(line.root),
-        kind: line.kind.to_owned(),
+        kind,
         treatment,
         nosuid: has(line.options, "nosuid"),
         noexec: has(line.options, "noexec"),
@@ -203,7 +205,7 @@ mod tests {
     use super::*;
 
     fn paths(table: &str) -> Vec<String> {
-        mounts(table).iter().map(|mount| mount.path.display().to_string()).collect()
+        mounts(table.as_bytes()).iter().map(|mount| mount.path.display().to_string()).collect()
     }
 
     const HOST: &str = "\
@@ -219,7 +221,7 @@ mod tests {
 
     #[test]
     fn each_kind_is_treated() {
-        let found = mounts(HOST);
+        let found = mounts(HOST.as_bytes());
         let of = |path: &str| found.iter().find(|mount| mount.path == Path::new(path)).unwrap();
         assert_eq!(found[0].path, Path::new("/"));
         assert_eq!(of("/").treatment, Treatment::Overlay { read_only: false });
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_read_only_root_is_an_overlay_as_well() {
-        let found = mounts("1 0 8:1 / / ro - ext4 /dev/sda ro");
+        let found = mounts(b"1 0 8:1 / / ro - ext4 /dev/sda ro");
         assert_eq!(found[0].treatment, Treatment::Overlay { read_only: true });
     }
 
@@ -244,7 +246,7 @@ mod tests {
         // The same place twice: the later one was mounted on the root of the first.
         let twice = format!("{root}2 1 0:1 / /a rw - tmpfs first rw\n3 2 0:2 / /a rw - xfs second rw");
         assert_eq!(paths(&twice), ["/", "/a"]);
-        assert_eq!(mounts(&twice)[1].kind, "xfs");
+        assert_eq!(mounts(twice.as_bytes())[1].kind, "xfs");
         // Below a folder that was covered later.
         let below = format!(
             "{root}2 1 0:1 / /a/b rw - tmpfs b rw\n3 1 0:2 / /a rw - tmpfs a rw\n4 3 0:3 / /a/c rw - tmpfs c rw"
@@ -267,7 +269,7 @@ mod tests {
 
     #[test]
     fn nonsense_is_left_out() {
-        assert!(mounts("").is_empty());
-        assert!(mounts("1 0 8:1 / / rw\n-\n- - -\n").is_empty());
+        assert!(mounts(b"").is_empty());
+        assert!(mounts(b"1 0 8:1 / / rw\n-\n- - -\n").is_empty());
     }
 }

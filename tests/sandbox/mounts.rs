@@ -33,6 +33,22 @@ fn the_changes_of_a_mounted_filesystem_are_told() {
 }
 
 #[test]
+fn a_mount_may_have_any_bytes_in_its_name() {
+    let place = Place::new();
+    let store = place.store().display().to_string();
+    let mounts =
+        "a=$(printf 'a\\377\\200 b'); mkdir \"$a\"; mount -t tmpfs t \"$a\"; echo one >\"$a/f\"; echo source >s
+                  : >\"$a/bound\"; mount --bind s \"$a/bound\"";
+    let sandbox = format!("{} sandbox", crate::util::runtime());
+    let after = format!(
+        "cat \"$a/f\"; {sandbox} diff --store {store} b | tail -n 1; {sandbox} commit --store {store} b; cat \"$a/f\"
+         {sandbox} undo --store {store} b; cat \"$a/f\"; umount -R \"$a\"; rmdir \"$a\""
+    );
+    let out = on_a_host_with(&place, mounts, "cat a*/f a*/bound; echo two >\"$(echo a*)/f\"; cat a*/f", &after);
+    out.ok().stdout("one\nsource\ntwo\none\n1 modified\n1 taken over\ntwo\n1 taken back\none");
+}
+
+#[test]
 fn a_file_that_is_mounted_by_itself_can_be_read_and_a_socket_not_be_reached() {
     let place = Place::new();
     let mounts = "echo below >a; echo above >b; mount --bind b a; : >s
