@@ -114,9 +114,21 @@ pub(super) fn hold(path: &Path) -> Option<OwnedFd> {
 /// # Errors
 /// The errno of openat2(2), bare.
 pub(super) fn open_folder(root: impl AsFd, path: &Path) -> Result<OwnedFd, Errno> {
+    open_with(root, path, OFlags::empty())
+}
+
+/// Likewise, to read which names are in it, without a trace where the kernel grants that: to its owner, and to root.
+fn open_unseen(root: &Root, path: &Path) -> Result<OwnedFd, Errno> {
+    match open_with(root, path, OFlags::NOATIME) {
+        Err(Errno::PERM) => open_folder(root, path),
+        other => other,
+    }
+}
+
+fn open_with(root: impl AsFd, path: &Path, more: OFlags) -> Result<OwnedFd, Errno> {
     let resolve =
         ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC | more;
     walk(root.as_fd(), path, flags, resolve)
 }
 
@@ -236,7 +248,7 @@ pub(super) fn visit(root: &Root, path: &Path, each: &mut dyn FnMut(&Path, &Stat)
         pending.push(path.to_owned());
     }
     while let Some(path) = pending.pop() {
-        let folder = open_folder(root, &path).context(|| format!("open {path:?}"))?;
+        let folder = open_unseen(root, &path).context(|| format!("open {path:?}"))?;
         for name in entries(&folder).context(|| format!("read {path:?}"))? {
             let inner = path.join(OsStr::from_bytes(name.to_bytes()));
             let Some(stat) = find(&folder, &name).context(|| format!("stat {inner:?}"))? else { continue };

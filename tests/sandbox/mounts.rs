@@ -49,6 +49,14 @@ fn a_mount_may_have_any_bytes_in_its_name() {
 }
 
 #[test]
+fn what_is_removed_inside_is_read_on_the_host_without_a_trace() {
+    let place = Place::new();
+    let mounts = "mkdir a; mount -t tmpfs -o strictatime t a; mkdir -p a/d/e/f; touch -a -d @1000 a/d/e/f a/d/e a/d";
+    let after = "stat -c %X a/d a/d/e a/d/e/f; umount a; rmdir a";
+    on_a_host_with(&place, mounts, "rm -r a/d", after).ok().stdout("1000\n1000\n1000");
+}
+
+#[test]
 fn a_file_that_is_mounted_by_itself_can_be_read_and_a_socket_not_be_reached() {
     let place = Place::new();
     let mounts = "echo below >a; echo above >b; mount --bind b a; : >s
