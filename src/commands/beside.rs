@@ -108,7 +108,8 @@ fn find(name: &str) -> Result<(PathBuf, OwnedFd)> {
     let by_kernel = std::fs::read_link("/proc/self/exe").ok();
     let by_name = called_as().and_then(|path| path.canonicalize().ok());
     let beside = |path: PathBuf| path.with_file_name(name);
-    let places: Vec<PathBuf> = by_kernel.into_iter().chain(by_name).map(beside).collect();
+    let mut places: Vec<PathBuf> = by_kernel.into_iter().chain(by_name).map(beside).collect();
+    places.dedup();
     for path in &places {
         if let Ok(file) = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
             return Ok((path.clone(), file));

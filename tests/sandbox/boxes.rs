@@ -154,3 +154,15 @@ fn what_is_said_to_be_typed_can_be_typed() {
     typed(&kept).ok().out_has("1 added");
     assert!(at(&[], &["diff", "no-such-box"]).fails().err().contains("`myrt sandbox list`"));
 }
+
+#[test]
+fn without_its_second_program_a_run_does_not_end_like_a_program() {
+    let place = Place::new();
+    let alone = place.path("myrt");
+    crate::util::command::copy_executable(std::path::Path::new(place.myrt()), std::path::Path::new(&alone));
+    for (command, code) in [("run", 125), ("shell", 125), ("list", 1)] {
+        let said = TestCommand::new([&alone, "sandbox", command, "true"]).run();
+        said.code(code).err_has("there is no myrt-sandbox beside this program");
+        assert_eq!(said.err().matches(&place.path("myrt-sandbox")).count(), 1, "{said}");
+    }
+}

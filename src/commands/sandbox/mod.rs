@@ -21,8 +21,8 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use super::beside;
-use crate::cli::{Command, Group, Parsed};
-use crate::error::Result;
+use crate::cli::{self, Command, Group, Parsed};
+use crate::error::{Error, Result};
 use crate::log;
 use crate::sandbox::{Box, BoxName, Store, changes};
 
@@ -53,8 +53,16 @@ Examples:
   sudo myrt sandbox run --name try --net host apt-get install -y hello
   sudo myrt sandbox diff try && sudo myrt sandbox discard try",
     flags: &[],
-    run: |_, _| Err(beside::become_protected("myrt-sandbox")),
+    run: |_, parsed| Err(not_beside(&parsed, beside::become_protected("myrt-sandbox"))),
 };
+
+/// A command that hands on a program's exit code does not end with one that could be a program's.
+fn not_beside(parsed: &Parsed, error: Error) -> Error {
+    match parsed.words.first().and_then(|word| word.to_str()) {
+        Some("run" | "shell") => error.exit_with(cli::NOT_THE_PROGRAMS),
+        _ => error,
+    }
+}
 
 /// The commands of `myrt-sandbox`.
 pub static ALL: &[Command] = &[
