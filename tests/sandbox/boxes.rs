@@ -19,7 +19,7 @@ fn boxes_are_listed_and_discarded() {
         (&"one".into(), &"stopped".into(), &4.into())
     );
     place.sandbox("discard", ["one", "nobody"]).run().fails().err_has("there is no box nobody");
-    place.sandbox("discard", ["one", "two"]).run().ok();
+    place.sandbox("discard", ["two", "one", "two"]).run().ok();
     place.sandbox("list", ["-q"]).run().ok().stdout("");
     assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
     place.sandbox("diff", ["one"]).run().fails().err_has("there is no box one");

@@ -1,10 +1,12 @@
 //! `myrt sandbox discard`: boxes and all that they changed, gone.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{names, store};
 use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::error::Result;
+use crate::sandbox::BoxName;
 use crate::sandbox::commit::require_finished;
 
 crate::args! {
@@ -35,7 +37,8 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let args: Args = parsed.args()?;
     let store = store(args.store)?;
     // All of them are found before the first is touched.
-    let held = names(&parsed)?.iter().map(|name| store.hold(name)).collect::<Result<Vec<_>>>()?;
+    let names: BTreeSet<BoxName> = names(&parsed)?.into_iter().collect();
+    let held = names.iter().map(|name| store.hold(name)).collect::<Result<Vec<_>>>()?;
     // Half a commit would stay on the host for good.
     held.iter().try_for_each(require_finished)?;
     held.into_iter().try_for_each(|held| store.remove(held)).map(|()| 0)
