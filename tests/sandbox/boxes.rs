@@ -143,6 +143,8 @@ fn what_is_said_to_be_typed_can_be_typed() {
         (said.exit_code() == 125).then(|| said.err())
     };
     let said = (1..20).find_map(interrupted).unwrap();
+    let list = place.sandbox("list", ["--format", "json"]).run().json();
+    assert!(list.as_array().unwrap().iter().any(|row| row["name"] == "b" && row["status"] == "interrupted"), "{list}");
     typed(&said).ok().stdout("1 taken over");
     // A name that the shell would take apart; and the own place, which needs none.
     let odd = "it's here";

@@ -30,6 +30,9 @@ pub const COMMAND: Command = Command {
     about: "List the boxes",
     words: "",
     details: "
+A box is running, or in use by another command; stopped; interrupted, where a commit of it was
+killed, which `myrt sandbox commit --resume` finishes and --rollback takes back; or broken.
+
 Of a box that is run again and again the last fifty runs are told one by one.
 
 Example:
@@ -67,12 +70,16 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
 }
 
 fn row(listed: Listed) -> Row {
-    let Listed { name, busy, record } = listed;
+    let Listed { name, busy, interrupted, record } = listed;
     let name = name.to_string();
     match record {
         Ok((record, runs)) => Row {
             name,
-            status: if busy { "running" } else { "stopped" },
+            status: match (busy, interrupted) {
+                (true, _) => "running",
+                (false, true) => "interrupted",
+                (false, false) => "stopped",
+            },
             created: record.created,
             unnamed: record.unnamed,
             runs: runs.last,

@@ -34,7 +34,7 @@
 //! | the command says so | `done` |
 
 use std::collections::BTreeSet;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 
 use rustix::fs::{Mode, OFlags};
@@ -196,13 +196,17 @@ pub(super) fn taken(held: &Box) -> Result<Vec<usize>> {
 ///
 /// # Errors
 /// Where the box cannot be read.
-pub fn stage(held: &Box) -> Result<Option<Stage>> {
-    let there =
-        |name: &str| match rustix::fs::accessat(held, name, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()) {
-            Ok(()) => Ok(true),
-            Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(errno).context(|| format!("look for {name}")),
-        };
+pub fn stage(held: &impl AsFd) -> Result<Option<Stage>> {
+    let there = |name: &str| match rustix::fs::accessat(
+        &held,
+        name,
+        rustix::fs::Access::EXISTS,
+        rustix::fs::AtFlags::empty(),
+    ) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT) => Ok(false),
+        Err(errno) => Err(errno).context(|| format!("look for {name}")),
+    };
     // On the path of every start, where there is none.
     if !there(FOLDER)? {
         return Ok(None);

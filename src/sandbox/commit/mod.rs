@@ -13,6 +13,7 @@ mod steps;
 
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{CString, OsString};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -295,14 +296,22 @@ pub(super) fn forget(held: &Box) -> Result<()> {
     base.write(held)
 }
 
+/// Whether the last commit of a box was begun and not finished: half of it would stay on the host for good.
+///
+/// # Errors
+/// Where the box cannot be read.
+pub fn is_unfinished(held: &impl AsFd) -> Result<bool> {
+    Ok(stage(held)?.is_some_and(|stage| stage != Stage::Done))
+}
+
 /// Refuses to go on where a commit was killed.
 ///
 /// # Errors
 /// Then.
 pub fn require_finished(held: &Box) -> Result<()> {
-    match stage(held)? {
-        None | Some(Stage::Done) => Ok(()),
-        Some(_) => {
+    match is_unfinished(held)? {
+        false => Ok(()),
+        true => {
             let name = held.name();
             Err(Error::new(format!("a commit of the box {name} was interrupted")).hint(format!(
                 "`{}` finishes it, `--rollback` brings the host back",

@@ -24,7 +24,7 @@ pub use runs::{Run, Runs};
 
 use self::record::read_record;
 use super::name::BoxName;
-use super::{remove, rights, run, snapshots, text};
+use super::{commit, remove, rights, run, snapshots, text};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 
@@ -55,6 +55,8 @@ pub struct Listed {
     pub name: BoxName,
     /// Whether somebody uses it now.
     pub busy: bool,
+    /// Whether a commit of it was interrupted.
+    pub interrupted: bool,
     /// What is remembered of it and of its runs, or why that cannot be read.
     pub record: Result<(Record, Runs)>,
 }
@@ -199,7 +201,7 @@ impl Store {
         let path = self.path.join(name.as_str());
         let fd = match open_own(&path) {
             Err(error) if error.errno() == Some(Errno::NOENT) => return None,
-            Err(error) => return Some(Listed { name, busy: false, record: Err(error) }),
+            Err(error) => return Some(Listed { name, busy: false, interrupted: false, record: Err(error) }),
             Ok(fd) => fd,
         };
         let busy = rustix::fs::flock(&fd, FlockOperation::NonBlockingLockShared) == Err(Errno::WOULDBLOCK);
@@ -210,7 +212,8 @@ impl Store {
         let record = read();
         // What is being removed has another name by then.
         let gone = record.is_err() && !is_at(&fd, &path);
-        (!gone).then_some(Listed { name, busy, record })
+        let interrupted = commit::is_unfinished(&fd).unwrap_or(false);
+        (!gone).then_some(Listed { name, busy, interrupted, record })
     }
 
     fn names(&self) -> Result<Vec<OsString>> {
