@@ -413,6 +413,15 @@ fn a_terminal_and_signals_are_the_programs() {
 }
 
 #[test]
+fn a_home_that_is_no_absolute_path_is_no_place_for_boxes() {
+    let Some(place) = Place::ordinary() else { return };
+    for home in ["", "relative"] {
+        let list = place.by_caller(TestCommand::new([place.myrt(), "sandbox", "list"]).cwd(place.host()));
+        list.env("HOME", home).run().fails().err_has("absolute path");
+    }
+}
+
+#[test]
 fn a_terminal_of_another_user_is_relayed_and_never_handed_in() {
     let Some(place) = Place::ordinary() else { return };
     // As `su` leaves it.

@@ -336,6 +336,7 @@ fn default_place() -> Result<PathBuf> {
     let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let data = variable("XDG_DATA_HOME").or_else(|| Some(variable("HOME")?.join(".local/share")));
     data.map(|data| data.join("myrt/sandbox")).ok_or_else(|| {
-        Error::new("no place for boxes: neither XDG_DATA_HOME nor HOME is set").hint("set HOME, or give --store DIR")
+        Error::new("no place for boxes: neither XDG_DATA_HOME nor HOME is set to an absolute path")
+            .hint("set HOME to one, or give --store DIR")
     })
 }
