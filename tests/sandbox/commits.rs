@@ -140,9 +140,12 @@ fn a_dry_run_tells_what_a_commit_would_do_and_writes_nothing() {
     let before = place.picture();
     let commit = |words: &[&str]| place.sandbox("commit", [&["b"], words].concat());
     let paths = |names: &[&str]| names.iter().map(|name| format!("\n  {}", path(name))).collect::<String>();
-    let all = paths(&["d", "d/f", "odd\\xff", "one", "other"]);
+    let changes = [("A", "d"), ("A", "d/f"), ("A", "odd\\xff"), ("M", "one"), ("D", "other")];
+    let all: String = changes.iter().map(|(letter, name)| format!("\n  {letter} {}", path(name))).collect();
     commit(&["--dry-run"]).run().ok().stdout(&format!("5 would be taken over:{all}"));
-    commit(&["-n", "one"]).run().ok().stdout(&format!("1 would be taken over:{}", paths(&["one"])));
+    commit(&["-n", "one"]).run().ok().stdout(&format!("1 would be taken over:\n  M {}", path("one")));
+    let told = commit(&["-n", "other", "--format", "json"]).run().ok().json();
+    assert_eq!(told["paths"][0]["change"], "deleted");
     let told = commit(&["--dry-run", "--format", "json", "odd*"]).run().ok().json();
     let hex: String = place.host().join(odd).as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!((&told["outcome"], &told["count"]), (&"possible".into(), &1.into()));

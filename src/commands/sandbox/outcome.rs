@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::diff::lossless;
 use crate::commands::{Format, output};
 use crate::error::{Error, Result};
+use crate::sandbox::changes::Kind;
 use crate::sandbox::commit::Outcome;
-use crate::sandbox::text;
+use crate::sandbox::{expect, text};
 
 /// The exit code of a commit or an undo that wrote nothing, because of conflicts.
 const CONFLICTS: u8 = 3;
@@ -37,7 +38,9 @@ pub(super) fn tell(name: &str, outcome: &Outcome, deed: &Deed, format: Format) -
         Outcome::Possible { paths, left } => {
             let count = if paths.is_empty() { "nothing".to_owned() } else { paths.len().to_string() };
             let colon = if paths.is_empty() { "" } else { ":" };
-            format!("{count} would be {}{colon}\n{}{}", deed.done, lines(paths), to_the_host(left))
+            let line = |(path, kind): &(PathBuf, Kind)| format!("  {} {}\n", expect::letter(*kind), text::shown(path));
+            let lines: String = paths.iter().map(line).collect();
+            format!("{count} would be {}{colon}\n{lines}{}", deed.done, to_the_host(left))
         }
         Outcome::Conflicts(paths) => {
             let error = Error::new(format!("{}:\n{}nothing was written", deed.conflicts, lines(paths)));
@@ -79,12 +82,19 @@ struct Named {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_hex: Option<String>,
+    /// What would happen to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    change: Option<Kind>,
 }
 
 impl Named {
     fn of(path: impl AsRef<Path>) -> Self {
         let (path, path_hex) = lossless(path.as_ref());
-        Self { path, path_hex }
+        Self { path, path_hex, change: None }
+    }
+
+    fn with(path: &Path, change: Kind) -> Self {
+        Self { change: Some(change), ..Self::of(path) }
     }
 }
 
@@ -105,7 +115,8 @@ impl<'a> Document<'a> {
             Outcome::Conflicts(paths) => Self { conflicts: named(paths), ..plain("conflicts") },
             Outcome::Done { count, left } => Self { count: *count, left: named(left), ..plain("done") },
             Outcome::Possible { paths, left } => {
-                Self { count: paths.len(), paths: Some(named(paths)), left: named(left), ..plain("possible") }
+                let all = paths.iter().map(|(path, kind)| Named::with(path, *kind)).collect();
+                Self { count: paths.len(), paths: Some(all), left: named(left), ..plain("possible") }
             }
         }
     }

@@ -67,8 +67,8 @@ pub enum Outcome {
     },
     /// Nothing was written, since that was not asked for.
     Possible {
-        /// What the host would get.
-        paths: Vec<PathBuf>,
+        /// What the host would get: each path, and what would happen to it.
+        paths: Vec<(PathBuf, Kind)>,
         /// Those that would be left to the host.
         left: Vec<PathBuf>,
     },
@@ -133,7 +133,7 @@ pub fn preview(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<
         Prepared::Ended(Outcome::Done { left, .. }) => Ok(Outcome::Possible { paths: Vec::new(), left }),
         Prepared::Ended(outcome) => Ok(outcome),
         Prepared::Ready(Ready { changes, selected, left, .. }) => {
-            let paths = selected.iter().map(|place| changes[*place].path.clone()).collect();
+            let paths = selected.iter().map(|place| (changes[*place].path.clone(), changes[*place].kind)).collect();
             Ok(Outcome::Possible { paths, left })
         }
     }
