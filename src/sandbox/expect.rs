@@ -168,6 +168,16 @@ impl Expectation {
         Ok(Self { lines })
     }
 
+    /// What of it has to be met by changes that the patterns mean: lines whose paths all lie there. The others may be met.
+    #[must_use]
+    pub fn within(mut self, patterns: &[Pattern]) -> Self {
+        for line in &mut self.lines {
+            let start = line.path.start();
+            line.required &= patterns.is_empty() || patterns.iter().any(|pattern| pattern.means(&start));
+        }
+        self
+    }
+
     /// Holds it against what a box changed.
     pub fn compare(&self, changes: &[Change]) -> Verdict<'_> {
         let mut by_path: HashMap<PathBuf, Vec<usize>> = HashMap::new();

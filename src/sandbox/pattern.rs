@@ -58,16 +58,13 @@ impl Pattern {
 
     /// The one path that fits, where there is no other.
     pub fn literal(&self) -> Option<PathBuf> {
-        let mut path = PathBuf::from("/");
-        for name in &self.names {
-            let Name::One(pieces) = name else { return None };
-            let byte = |piece: &Piece| match piece {
-                Piece::Byte(byte) => Some(*byte),
-                Piece::Star | Piece::Mark => None,
-            };
-            path.push(OsStr::from_bytes(&pieces.iter().map(byte).collect::<Option<Vec<u8>>>()?));
-        }
-        Some(path)
+        self.names.iter().all(|name| name.literal().is_some()).then(|| self.start())
+    }
+
+    /// The folder in which all lies that fits, as far as that can be told: of a literal one, the path itself.
+    pub fn start(&self) -> PathBuf {
+        let known = self.names.iter().map_while(Name::literal);
+        known.fold(PathBuf::from("/"), |path, name| path.join(OsStr::from_bytes(&name)))
     }
 
     /// Whether the whole path fits.
@@ -102,6 +99,16 @@ impl Name {
             byte => Piece::Byte(byte),
         };
         Self::One(text::bytes(text).map(piece).collect())
+    }
+
+    /// The one name that fits, where there is no other.
+    fn literal(&self) -> Option<Vec<u8>> {
+        let Self::One(pieces) = self else { return None };
+        let byte = |piece: &Piece| match piece {
+            Piece::Byte(byte) => Some(*byte),
+            Piece::Star | Piece::Mark => None,
+        };
+        pieces.iter().map(byte).collect()
     }
 
     fn fits(&self, name: &&[u8]) -> bool {

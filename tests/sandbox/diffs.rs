@@ -324,3 +324,15 @@ fn who_asks_for_json_gets_some() {
         assert_eq!((&done["box"], &done[member]), (&"b".into(), &"s".into()));
     }
 }
+
+#[test]
+fn an_expectation_is_looked_at_as_far_as_the_patterns_go() {
+    let place = Place::new();
+    place.script("mkdir d; echo x >d/x; echo y >y").run().ok();
+    let list = place.path("list");
+    place.sandbox("diff", ["b", "--record", &list]).run().ok();
+    place.sandbox("diff", ["b", "d", "--expect", &list]).run().ok().out_has("as expected: 2 added");
+    std::fs::write(&list, format!("A {0}/d/**\nA {0}/d\nA {0}/d/z\nA {0}/z\n", place.host().display())).unwrap();
+    let said = place.sandbox("diff", ["b", "d", "--expect", &list]).run();
+    said.code(4).out_has("/d/z  (line 3)\n1 missing, 0 unexpected");
+}

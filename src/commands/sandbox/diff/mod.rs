@@ -74,7 +74,7 @@ not see has | before each line, and is no patch.
 A list for --expect has lines such as `A file /usr/bin/hello`, `M content /etc/passwd`, `AM /var/**`
 and `?D /tmp/x` (need not happen); # begins a comment. --record writes one. Times and sizes do not
 count. The exit code is 0 where all is as expected, and 4 where it is not: then it is shown what is
-missing and what was not expected.
+missing and what was not expected. With a PATTERN, lines about other paths need not be met.
 
 The JSON has one object: `changes`, each with path, change, what, before and after, and `summary`.
 A path that is not UTF-8 has its bytes in `pathHex` as well. docs/diff.md describes both forms.
@@ -106,7 +106,7 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let name = BoxName::new(&name.to_string_lossy())?;
     let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
     // A list that cannot be read is no reason to wait.
-    let expectation = args.expect.as_deref().map(Expectation::read).transpose()?;
+    let expectation = args.expect.as_deref().map(Expectation::read).transpose()?.map(|list| list.within(&patterns));
     let held = store(args.store.clone())?.hold(&name)?;
     super::warn_of_unmounted(&held)?;
     let changes = Changes::of(&held)?;
