@@ -195,3 +195,13 @@ fn over_the_hosts_files_an_image_shows_what_the_box_shows() {
     let found = place.content_by(|command| command.cwd(&unpacked));
     assert_eq!(found, wanted);
 }
+
+#[test]
+fn an_archive_is_not_lost_where_standard_output_is_closed() {
+    let place = Place::new();
+    place.script("echo x >x").run().ok();
+    let with =
+        |stream: &str| place.sandbox("export", ["b"]).by(["sh", "-c", &format!("exec \"$@\" {stream}"), "sh"]).run();
+    with(">&-").fails().err_has("standard output is closed");
+    with(">/dev/null").ok();
+}

@@ -2,9 +2,11 @@
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -67,6 +69,10 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
         return Err(Error::new("export: an archive is nothing for a terminal")
             .hint("write it to a file with -o FILE, or into a pipe"));
     }
+    if file.is_none() && is_closed(rustix::stdio::stdout()) {
+        return Err(Error::new("export: standard output is closed, and the archive would be lost")
+            .hint("write it to a file with -o FILE, or into a pipe"));
+    }
     let mut held = store(args.store)?.hold(name)?;
     let Some(path) = file else {
         let stdout = rustix::stdio::stdout().try_clone_to_owned().context(|| "duplicate stdout")?;
@@ -89,6 +95,14 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
         ))?,
     }
     Ok(0)
+}
+
+/// Whether a stream is what stands in for one that the caller has closed (`sys::entry`): /dev/null, open both ways, which no
+/// redirection to it is.
+fn is_closed(stream: BorrowedFd<'_>) -> bool {
+    let both = rustix::fs::fcntl_getfl(stream).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDWR);
+    let null = rustix::fs::fstat(stream).is_ok_and(|found| found.st_rdev == rustix::fs::makedev(1, 3));
+    both && null
 }
 
 /// Writes to a file that gets its name when it is whole.
