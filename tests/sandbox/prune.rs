@@ -119,6 +119,9 @@ fn in_a_terminal_one_is_asked() {
         assert!(terminal.seen().contains(&name));
         terminal.type_in(answer);
         running.wait().code(code);
+        // What was listed to be agreed to is not listed again.
+        assert_eq!(terminal.seen().matches(&name).count(), 1, "{}", terminal.seen());
+        assert_eq!(terminal.seen().contains("1 leftover removed, "), !stays);
         assert_eq!(place.sandbox("list", ["-q"]).run().ok().out().contains(&name), stays);
     }
 }
@@ -146,6 +149,6 @@ fn several_that_remove_the_same_do_not_disturb_each_other() {
             assert_eq!(said.json()["dryRun"], false);
         }
     }
-    place.sandbox("prune", ["--force"]).run().ok();
+    place.sandbox("prune", ["--force"]).run().ok().stdout("nothing to remove");
     assert_eq!(std::fs::read_dir(place.store()).unwrap().count(), 0);
 }

@@ -64,7 +64,8 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     let store = store(args.store)?;
     let unused_for = args.older_than.unwrap_or_default();
     let mut found = store.leftovers(unused_for)?;
-    if !found.is_empty() && !args.dry_run && !args.force && finish::in_a_terminal() && !agreed(&found)? {
+    let asks = !found.is_empty() && !args.dry_run && !args.force && finish::in_a_terminal();
+    if asks && !agreed(&found)? {
         return Ok(1);
     }
     if !args.dry_run {
@@ -80,8 +81,9 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     match args.format.unwrap_or_default() {
         Format::Json => output::json(&document)?,
         Format::Table => {
-            let deed = if args.dry_run { "would be removed" } else { "removed" };
-            output::print(&format!("{}{}, {} {deed}\n", lines(&found), found.len(), text::size(document.bytes)))?;
+            // Who was asked has seen them.
+            let lines = if asks { String::new() } else { lines(&found) };
+            output::print(&(lines + &summary(&document)))?;
         }
     }
     Ok(0)
@@ -90,6 +92,16 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
 fn agreed(found: &[Leftover]) -> Result<bool> {
     output::note(&format!("{}myrt: remove all of it, {}? [y/N] ", lines(found), text::size(total(found))));
     Ok(matches!(finish::answer(None)?, Answer::Line(answer) if matches!(answer.as_str(), "y" | "yes")))
+}
+
+/// `2 leftovers removed, 8.0 KiB`
+fn summary(document: &Document<'_>) -> String {
+    let deed = if document.dry_run { "would be removed" } else { "removed" };
+    match document.removed.len() {
+        0 => "nothing to remove\n".to_owned(),
+        1 => format!("1 leftover {deed}, {}\n", text::size(document.bytes)),
+        count => format!("{count} leftovers {deed}, {}\n", text::size(document.bytes)),
+    }
 }
 
 fn total(found: &[Leftover]) -> u64 {
