@@ -15,8 +15,8 @@ pub const COMMAND: Command = Command {
     about: "Print what this runtime can do, as JSON",
     words: "",
     details: "
-It tells what myrt knows, whatever this host can do, but for the seccomp flags of this kernel; for the host there is
-`myrt check`.
+It tells what myrt knows, whatever this host can do, but for the seccomp flags of this kernel; for
+the host there is `myrt check`.
 
 Example:
   myrt features | jq .linux.namespaces",

@@ -100,6 +100,15 @@ mod tests {
     use crate::cli::{Args, Global};
 
     #[test]
+    fn help_fits_in_a_hundred_columns() {
+        for command in ALL.iter().chain(sandbox::ALL).chain(image::ALL) {
+            for line in crate::cli::command_help(command).lines() {
+                assert!(line.chars().count() <= 100, "{}: {line}", command.name);
+            }
+        }
+    }
+
+    #[test]
     fn every_row_is_whole() {
         for command in ALL {
             assert!(!command.about.is_empty() && !command.about.ends_with('.'), "{}", command.name);

@@ -31,11 +31,12 @@ pub const COMMAND: Command = Command {
     about: "Keep an image in the store, its layers unpacked",
     words: "SOURCE",
     details: "
-SOURCE is what `myrt image unpack` takes. Each layer is unpacked once, whichever images have it; what
-was whole when a pull was interrupted is not unpacked again.
+SOURCE is what `myrt image unpack` takes. Each layer is unpacked once, whichever images have it;
+what was whole when a pull was interrupted is not unpacked again.
 
 Example:
-  sudo myrt image pull docker://debian:12 && sudo myrt image bundle debian:12 box && sudo myrt run box",
+  sudo myrt image pull docker://debian:12
+  sudo myrt image bundle debian:12 box && sudo myrt run box",
     flags: Args::FLAGS,
     run: |_, parsed| run(&parsed),
 };

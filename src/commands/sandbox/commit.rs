@@ -39,12 +39,13 @@ pub const COMMAND: Command = Command {
     words: "NAME [PATTERN...]",
     details: "
 All changes, or those that a PATTERN means: a path, absolute or from the current folder, in which
-* stands for any letters but / and ? for one; it means all below as well. Owners, modes, times,
-extended attributes, hard links and holes are kept.
+* stands for any letters but /, ? for one, and a name ** for any number of names; it means all below
+as well. Owners, modes, times, extended attributes, hard links and holes are kept.
 
 Paths that the host has changed since the box saw them are conflicts: they are listed, nothing is
-written, and the exit code is 3, unless --ours or --theirs says who wins. --dry-run looks for them in
-the same way, and lists what would be written.
+written, and the exit code is 3, unless --ours or --theirs says who wins. --dry-run looks for them
+in the same way, and lists what would be written: A is added, M modified, D deleted, T becomes
+another kind of file. What was renamed is deleted and added.
 
 What fails halfway is taken back. After a commit that was killed, --resume or --rollback has to
 come first. `myrt sandbox undo` takes the last commit back.

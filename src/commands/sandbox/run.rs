@@ -62,9 +62,10 @@ crate::args! {
         seccomp: Option<Seccomp> = "--seccomp FILE",
         /// Write what was denied and what was not kept apart to this file, as JSON
         report: Option<PathBuf> = "--report FILE",
-        /// Tell nothing of it on stderr
+        /// Leave out the lines on stderr that tell what was denied and what was not kept apart
         quiet: bool = "--quiet -q",
-        /// Where boxes are kept (default: /var/lib/myrt/sandbox; an ordinary user's: ~/.local/share/myrt/sandbox)
+        /// Where boxes are kept (default: /var/lib/myrt/sandbox; an ordinary user's: myrt/sandbox in $XDG_DATA_HOME
+        /// or in ~/.local/share)
         store: Option<PathBuf> = "--store DIR",
     }
 }
@@ -82,22 +83,23 @@ environment; processes, network and sockets of the host are out of its reach. Al
 processes end with it. An ordinary user's program may change what that user may on the host.
 
 With --net private the program connects to what the host's default routes lead to, over IPv4. The
-host's own services stay out of its reach, as do networks behind the host. As an ordinary user it takes
-pasta (package passt) or slirp4netns, and /dev/net/tun. Where it cannot be had, there is no network, and
-a sentence says why.
+host's own services stay out of its reach, as do networks behind the host. As an ordinary user it
+takes pasta (package passt) or slirp4netns, and /dev/net/tun. Where it cannot be had, there is no
+network, and a sentence says why.
 
 Without --name the box is thrown away if nothing was changed. Otherwise you are asked what to do
 with it, in a terminal; elsewhere it is kept, and its name is written to stderr.
 
-Limits hold in a cgroup of the run's own: an ordinary user's is a scope of that user's systemd manager,
-where there is one. Where no cgroup can be had they are refused. The default system calls are all but
-those that no installer needs and attackers do: mounts, namespaces, kernel modules, keys, BPF, io_uring.
+Limits hold in a cgroup of the run's own: an ordinary user's is a scope of that user's systemd
+manager, where there is one. Where no cgroup can be had they are refused. The default system calls
+are all but those that no installer needs and attackers do: mounts, namespaces, kernel modules,
+keys, BPF, io_uring.
 
 At the end a few lines on stderr say what the program tried in vain (mounts, kernel modules, clocks,
-namespaces, device nodes), what is not kept apart and whether --memory killed any of it; `sandbox list
---format json` has all of it. --report FILE writes it to a file, which is opened before the program
-begins, and notes connections to sockets of the host as well, each of which takes some microseconds
-longer then. A write that the file system refuses is not among it.
+namespaces, device nodes), what is not kept apart and whether --memory killed any of it; `sandbox
+list --format json` has all of it. --report FILE writes it to a file, which is opened before the
+program begins, and notes connections to sockets of the host as well, each of which takes some
+microseconds longer then. A write that the file system refuses is not among it.
 
 A profile is a TOML file whose keys are these flags, but for --name, --profile and --store: `hide`
 and its kin are arrays of paths, `memory = \"512m\"`, `cpus = 1.5`, `no-new-privileges = true`. What
