@@ -197,16 +197,12 @@ pub(super) fn taken(held: &Box) -> Result<Vec<usize>> {
 /// # Errors
 /// Where the box cannot be read.
 pub fn stage(held: &impl AsFd) -> Result<Option<Stage>> {
-    let there = |name: &str| match rustix::fs::accessat(
-        &held,
-        name,
-        rustix::fs::Access::EXISTS,
-        rustix::fs::AtFlags::empty(),
-    ) {
-        Ok(()) => Ok(true),
-        Err(Errno::NOENT) => Ok(false),
-        Err(errno) => Err(errno).context(|| format!("look for {name}")),
-    };
+    let there =
+        |name: &str| match rustix::fs::accessat(held, name, rustix::fs::Access::EXISTS, rustix::fs::AtFlags::empty()) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(errno).context(|| format!("look for {name}")),
+        };
     // On the path of every start, where there is none.
     if !there(FOLDER)? {
         return Ok(None);
