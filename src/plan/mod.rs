@@ -205,6 +205,8 @@ pub struct Rootfs {
     pub masked_paths: Vec<PathBuf>,
     /// `linux.readonlyPaths`.
     pub readonly_paths: Vec<PathBuf>,
+    /// Whether what of /proc is no process's own, and matters, can only be read. Never said by a config.json.
+    pub machine_read_only: bool,
     /// `linux.mountLabel`.
     pub mount_label: Option<String>,
 }

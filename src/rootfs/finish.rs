@@ -13,7 +13,7 @@ use rustix::mount::MountFlags;
 
 use super::mounts::late_read_only;
 use super::pivot::Inside;
-use super::{attributes, devices, fd_path};
+use super::{attributes, devices, fd_path, machine};
 use crate::error::{Context, Result};
 use crate::plan::Plan;
 use crate::sys::beneath::{Beneath, Leaf};
@@ -27,6 +27,9 @@ impl Inside {
     /// Names the path that cannot be hidden or made read-only. One that does not exist needs neither.
     pub fn finish(&self, plan: &Plan, proc: &ProcFs) -> Result<()> {
         let rootfs = &plan.rootfs;
+        if rootfs.machine_read_only {
+            machine::protect(&rootfs.masked_paths)?;
+        }
         if !rootfs.masked_paths.is_empty() {
             rustix::process::fchdir(proc).context(|| "fchdir /proc")?;
             let mut masks = Masks { null: devices::null(self.dev())?, empty: None, label: mask_data(plan) };

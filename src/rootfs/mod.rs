@@ -21,6 +21,7 @@ mod cgroup;
 mod copy_up;
 mod devices;
 mod finish;
+mod machine;
 mod mounts;
 mod overlay;
 mod pivot;

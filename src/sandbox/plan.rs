@@ -3,8 +3,8 @@
 //! What keeps it in: a user namespace in which every id means itself, so that files keep their owners while no right
 //! reaches beyond the container's own namespaces; no CAP_SYS_ADMIN in it and no user namespace below it, so that nothing
 //! is mounted or unmounted, and what is hidden or read-only stays so; overlays without device nodes. Whoever is root
-//! inside still owns the kernel's files that belong to root: /proc/sys and its like are read-only or hidden, and devices
-//! of the host are mounted read-only, which leaves them their use and keeps their modes.
+//! inside still owns the kernel's files that belong to root: what of /proc is no process's own is read-only or hidden,
+//! and devices of the host are mounted read-only, which leaves them their use and keeps their modes.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -70,7 +70,8 @@ pub(super) struct Outline<'a> {
 /// Files of /proc, beside those that every container hides, that tell root about the whole machine's memory.
 const HIDDEN: [&str; 5] = ["/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/vmcore"];
 
-/// Files of /proc, beside those that every container may not write to, through which root would change the kernel.
+/// Files of /proc, beside those that every container may not write to, that an ordinary user has no use for. In root's boxes
+/// they are read-only with the rest.
 const READ_ONLY: [&str; 4] = ["/proc/driver", "/proc/dynamic_debug", "/proc/mtrr", "/proc/pressure"];
 
 /// Makes the plan.
@@ -85,6 +86,8 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     plan.process.cwd = std::env::current_dir().context(|| "look up the working folder")?;
     plan.rootfs.masked_paths.extend(outline.hidden.iter().chain(&outline.rules.hide).cloned());
     plan.rootfs.readonly_paths.extend(outline.rules.read_only.iter().cloned());
+    // An ordinary user owns nothing there.
+    plan.rootfs.machine_read_only = !rights::are_of_a_user();
     plan.own_first_process = true;
     plan.connected = outline.connection.connected;
     plan.process.capabilities = capabilities();
@@ -174,7 +177,12 @@ fn spec(outline: &Outline<'_>) -> Result<spec::Spec> {
     let linux = &mut spec.linux;
     linux.resources = spec::Resources::default();
     linux.masked_paths.extend(HIDDEN.map(str::to_owned));
-    linux.readonly_paths.extend(READ_ONLY.map(str::to_owned));
+    if rights::are_of_a_user() {
+        linux.readonly_paths.extend(READ_ONLY.map(str::to_owned));
+    } else {
+        // They are, with the rest.
+        linux.readonly_paths.retain(|path| !path.starts_with("/proc/"));
+    }
     let namespace = |kind: &NamespaceKind| spec::Namespace { r#type: kind.name().to_owned(), path: None };
     linux.namespaces = outline.namespaces.new.iter().map(namespace).collect();
     let mapping = |map: &IdMap| spec::IdMapping { container_id: map.inside, host_id: map.outside, size: map.count };

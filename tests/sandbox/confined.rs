@@ -48,6 +48,45 @@ for path in ['/proc/sys/kernel/hostname', '/proc/sys/kernel/core_pattern', '/pro
         .stdout("");
 }
 
+/// Gives each file of /proc that is no process's the mode and the owner that it has, which is refused or changes nothing, and
+/// names those where it is not refused; but for the ones that SECURITY.md names.
+const OWNS: &str = r"
+import os
+left = 'buddyinfo config.gz consoles crypto devices dma execdomains fb interrupts iomem ioports kallsyms key-users locks misc partitions softirqs swaps zoneinfo'.split()
+for folder, folders, files in os.walk('/proc'):
+    if folder == '/proc':
+        folders[:] = [name for name in folders if not name.isdigit()]
+        files = [name for name in files if name not in left]
+    for path in [os.path.join(folder, name) for name in folders + files]:
+        if not os.path.islink(path):
+            found = os.stat(path)
+            for change in (lambda: os.chmod(path, found.st_mode & 0o7777), lambda: os.chown(path, found.st_uid, found.st_gid)):
+                try: change()
+                except OSError: pass
+                else: print('changed', path)
+";
+
+#[test]
+fn what_of_proc_is_the_machines_keeps_its_mode_and_owner() {
+    for place in [Some(Place::new()), Place::ordinary()].into_iter().flatten() {
+        place.python(OWNS).run().ok().stdout("");
+    }
+    // With rules of the caller's, which are on top.
+    let place = Place::new();
+    let flags = ["--hide", "/proc/meminfo", "--read-only", "/proc/tty", "--net", "private"];
+    let words = ["--name", "b"].iter().chain(&flags).chain(&["/usr/bin/python3", "-c", OWNS]);
+    place.sandbox("run", words).run().ok().stdout("");
+}
+
+#[test]
+fn what_of_proc_is_a_processs_own_can_be_written() {
+    let place = Place::new();
+    let script = "cd /proc/$$; echo 7 >oom_score_adj; cat oom_score_adj; printf named >comm; cat comm
+                  echo 0x21 >coredump_filter; echo 1 >clear_refs; test -r /proc/net/dev; test -r /proc/mounts
+                  head -n 1 /proc/meminfo | cut -d: -f1";
+    place.script(script).run().ok().stdout("7\nnamed\nMemTotal");
+}
+
 #[test]
 fn devices_of_the_host_keep_their_modes_and_disks_are_not_there() {
     let place = Place::new();
