@@ -105,9 +105,10 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
         let kind = MountKind::Bind { source: path.clone(), recursive: false };
         (path, kind)
     });
-    let through = outline.rules.write_through.iter().map(|path| {
+    let through = outline.rules.through(outline.hidden).into_iter().map(|path| {
         // With what is mounted below, since this is the host's own.
-        (path.clone(), MountKind::Bind { source: path.clone(), recursive: true })
+        let kind = MountKind::Bind { source: path.clone(), recursive: true };
+        (path, kind)
     });
     let empty = outline
         .rules

@@ -1,5 +1,6 @@
 //! What a caller asks for beyond the whole host: paths that are hidden, read-only, written through, or empty.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::bail;
@@ -52,6 +53,19 @@ impl Rules {
             tmpfs,
             no_new_privileges: self.no_new_privileges,
         })
+    }
+}
+
+impl Rules {
+    /// The folders of the host itself that are to be mounts, those around others first: what is written through, and what lies
+    /// between that and a path that is protected in it, one of `hidden` or of these rules. The kernel lets nobody rename or
+    /// remove what is a mount point, and asks for nothing else: with a folder around it moved away, another one with the
+    /// program's own files could take the place.
+    pub(super) fn through(&self, hidden: &[PathBuf]) -> BTreeSet<PathBuf> {
+        let around = |path: &Path| self.write_through.iter().any(|top| path != top && path.starts_with(top));
+        let protected = self.hide.iter().chain(&self.read_only).chain(hidden);
+        let between = protected.flat_map(|path| path.ancestors().skip(1).take_while(|path| around(path)));
+        between.map(Path::to_owned).chain(self.write_through.iter().cloned()).collect()
     }
 }
 

@@ -82,3 +82,28 @@ fn without_new_privileges_a_setuid_program_gives_nothing() {
     run(&place, &[], script).ok().stdout("root");
     run(&place, &["--no-new-privileges"], script).out_lacks("root");
 }
+
+#[test]
+fn a_folder_around_what_is_protected_is_not_exchanged() {
+    for place in [Some(Place::new()), Place::ordinary()].into_iter().flatten() {
+        let make = "mkdir -p p/.git/hooks p/x/y; echo mine >p/.git/config; echo secret >p/x/y/.env; mkdir p/new";
+        place.by_caller(TestCommand::shell(make, [""]).cwd(place.host())).run().ok();
+        let flags = [
+            "--write-through",
+            "p",
+            "--read-only",
+            "p/.git/config",
+            "--read-only",
+            "p/.git/hooks",
+            "--hide",
+            "p/x/y/.env",
+        ];
+        let script = "mv -T p/.git p/g2; mv -T p/new p/.git; /usr/bin/python3 -c 'import os; os.rename(\"p/.git\", \"p/g3\")'
+                      mkdir -p p/.git/hooks; echo evil >p/.git/config; echo evil >p/.git/hooks/pre-commit
+                      mv -T p/x/y p/x/z; mv -T p/x p/z; echo box >p/.git/index; echo box >p/x/y/f; cat p/x/y/.env p/z/y/.env";
+        run(&place, &flags, script).out_lacks("secret");
+        let host = |name: &str| std::fs::read_to_string(place.host().join(name)).unwrap_or_default();
+        let found = ["p/.git/config", "p/.git/hooks/pre-commit", "p/x/y/.env", "p/.git/index", "p/x/y/f"].map(host);
+        assert_eq!(found, ["mine\n", "", "secret\n", "box\n", "box\n"]);
+    }
+}
