@@ -205,10 +205,22 @@ pub struct Rootfs {
     pub masked_paths: Vec<PathBuf>,
     /// `linux.readonlyPaths`.
     pub readonly_paths: Vec<PathBuf>,
+    /// What can only be read, with all that is mounted below; those around others first. Never said by a config.json, whose
+    /// `linux.readonlyPaths` leaves mounts below as they are.
+    pub read_only_trees: Vec<ReadOnlyTree>,
     /// Whether what of /proc is no process's own, and matters, can only be read. Never said by a config.json.
     pub machine_read_only: bool,
     /// `linux.mountLabel`.
     pub mount_label: Option<String>,
+}
+
+/// A file, or a folder with all that is mounted below, that can only be read. The paths are absolute.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadOnlyTree {
+    /// Where.
+    pub path: PathBuf,
+    /// Mounts below that stay as they are.
+    pub except: Vec<PathBuf>,
 }
 
 /// One mount, every option of it resolved.

@@ -48,6 +48,7 @@ impl Rootfs {
             devices: devices(&linux.devices)?,
             masked_paths: paths(&linux.masked_paths, "linux.maskedPaths")?,
             readonly_paths: paths(&linux.readonly_paths, "linux.readonlyPaths")?,
+            read_only_trees: Vec::new(),
             machine_read_only: false,
             mount_label: linux.mount_label.clone().filter(|label| !label.is_empty()),
         })

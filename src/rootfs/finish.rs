@@ -5,7 +5,7 @@
 //! which costs more than all the looks. The root has changed, so no path leads out.
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
@@ -15,8 +15,9 @@ use super::mounts::late_read_only;
 use super::pivot::Inside;
 use super::{attributes, devices, fd_path, machine};
 use crate::error::{Context, Result};
-use crate::plan::Plan;
+use crate::plan::{Plan, ReadOnlyTree};
 use crate::sys::beneath::{Beneath, Leaf};
+use crate::sys::mount::{Attributes, Tree, set_attributes, set_attributes_below};
 use crate::sys::procfs::ProcFs;
 
 impl Inside {
@@ -40,6 +41,9 @@ impl Inside {
         }
         for path in &rootfs.readonly_paths {
             read_only(path).context(|| format!("linux.readonlyPaths: {path:?}"))?;
+        }
+        for tree in &rootfs.read_only_trees {
+            read_only_tree(tree).context(|| format!("make {:?} read-only", tree.path))?;
         }
         for mount in rootfs.mounts.iter().filter(|mount| late_read_only(mount)) {
             attributes::read_only(&mount.destination)
@@ -110,4 +114,24 @@ fn read_only(path: &Path) -> Result<(), Errno> {
         Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
         Err(errno) => Err(errno),
     }
+}
+
+/// One that the box has removed needs no protection. What is to stay as it is, is cloned before and mounted again after: so it keeps the flags that the host gave it, each mount
+/// its own.
+fn read_only_tree(tree: &ReadOnlyTree) -> Result<(), Errno> {
+    let except: Vec<(&PathBuf, Tree)> =
+        tree.except.iter().map(|path| Ok((path, Tree::open(path, true)?))).collect::<Result<_, Errno>>()?;
+    let read_only = Attributes { set: libc::MOUNT_ATTR_RDONLY, ..Attributes::default() };
+    if tree.path == Path::new("/") {
+        // Nobody would see what is mounted over their own root.
+        set_attributes_below(&tree.path, read_only)?;
+    } else {
+        let clone = match Tree::open(&tree.path, true) {
+            Err(Errno::NOENT | Errno::NOTDIR) => return Ok(()),
+            other => other?,
+        };
+        set_attributes(&clone, true, read_only)?;
+        clone.attach_at(&tree.path)?;
+    }
+    except.iter().try_for_each(|(path, tree)| tree.attach_at(path))
 }

@@ -85,7 +85,7 @@ pub(super) fn make(outline: Outline<'_>) -> Result<Plan> {
     plan.process.env = own_environment();
     plan.process.cwd = std::env::current_dir().context(|| "look up the working folder")?;
     plan.rootfs.masked_paths.extend(outline.hidden.iter().chain(&outline.rules.hide).cloned());
-    plan.rootfs.readonly_paths.extend(outline.rules.read_only.iter().cloned());
+    plan.rootfs.read_only_trees = outline.rules.read_only_trees();
     // An ordinary user owns nothing there.
     plan.rootfs.machine_read_only = !rights::are_of_a_user();
     plan.own_first_process = true;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bail;
 use crate::error::{Context, Result};
+use crate::plan::ReadOnlyTree;
 
 /// The rules of a run. Paths are the host's.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +58,19 @@ impl Rules {
 }
 
 impl Rules {
+    /// What is read-only, those around others first. Of two rules the one for less holds: what is written through, or a tmpfs,
+    /// below a folder that is read-only stays as it is.
+    pub(super) fn read_only_trees(&self) -> Vec<ReadOnlyTree> {
+        let paths: BTreeSet<&PathBuf> = self.read_only.iter().collect();
+        let tree = |path: &PathBuf| {
+            let own = FRESH.iter().map(Path::new).filter(|_| path == Path::new("/"));
+            let others = self.write_through.iter().chain(&self.tmpfs).map(PathBuf::as_path);
+            let except = own.chain(others).filter(|inner| *inner != path && inner.starts_with(path));
+            ReadOnlyTree { path: path.clone(), except: except.map(Path::to_owned).collect() }
+        };
+        paths.into_iter().map(tree).collect()
+    }
+
     /// The folders of the host itself that are to be mounts, those around others first: what is written through, and what lies
     /// between that and a path that is protected in it, one of `hidden` or of these rules. The kernel lets nobody rename or
     /// remove what is a mount point, and asks for nothing else: with a folder around it moved away, another one with the

@@ -118,6 +118,15 @@ pub fn set_attributes_at(path: &Path, attributes: Attributes) -> Result<(), Errn
     path.into_with_c_str(|path| mount_setattr(CWD, path, false, attributes.into()))
 }
 
+/// Likewise, with all that is mounted below.
+///
+/// # Errors
+/// As [`set_attributes`].
+pub fn set_attributes_below(path: &Path, attributes: Attributes) -> Result<(), Errno> {
+    use rustix::path::Arg;
+    path.into_with_c_str(|path| mount_setattr(CWD, path, true, attributes.into()))
+}
+
 impl From<Attributes> for libc::mount_attr {
     fn from(from: Attributes) -> Self {
         Self { attr_set: from.set, attr_clr: from.clear, propagation: from.propagation, userns_fd: 0 }

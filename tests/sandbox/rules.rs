@@ -107,3 +107,31 @@ fn a_folder_around_what_is_protected_is_not_exchanged() {
         assert_eq!(found, ["mine\n", "", "secret\n", "box\n", "box\n"]);
     }
 }
+
+/// Runs `script` with `flags` on a host with the mounts `p`, `p/sub` and `p/mine`; gives what it prints, then the files there.
+fn with_mounts_below(flags: &[&str], script: &str) -> crate::util::command::Output {
+    let place = Place::new();
+    let words = ["--name", "b"].iter().chain(flags).copied().chain(["sh", "-c", script]).collect::<Vec<_>>();
+    let around = "mkdir p; mount -t tmpfs t p; mkdir p/sub p/mine; mount -t tmpfs t p/sub; mount -t tmpfs t p/mine
+                  \"$@\"; find p -type f | sort; umount -R p";
+    place.sandbox("run", words).by(["unshare", "-m", "sh", "-ec", around, "sh"]).run()
+}
+
+#[test]
+fn what_is_mounted_below_a_read_only_folder_is_read_only() {
+    let script = "for i in p p/sub p/mine; do touch $i/f 2>/dev/null && echo $i; done; true";
+    with_mounts_below(&["--read-only", "p"], script).ok().stdout("");
+    with_mounts_below(&["--read-only", "p", "--write-through", "p"], script).ok().stdout("");
+    with_mounts_below(&["--read-only", "p/sub", "--write-through", "p"], script)
+        .ok()
+        .stdout("p\np/mine\np/f\np/mine/f");
+}
+
+#[test]
+fn of_two_rules_the_one_for_less_holds() {
+    let script = "for i in p p/sub p/mine p/mine/in; do touch $i/f 2>/dev/null && echo $i; done; true";
+    with_mounts_below(&["--read-only", "p", "--write-through", "p/mine"], script).ok().stdout("p/mine\np/mine/f");
+    with_mounts_below(&["--read-only", "p", "--tmpfs", "p/mine"], script).ok().stdout("p/mine");
+    let own = "touch p/f /tmp/f 2>/dev/null && echo wrong; touch p/mine/f; echo 5 >/proc/self/oom_score_adj; echo x >/dev/shm/x";
+    with_mounts_below(&["--read-only", "/", "--write-through", "p/mine"], own).ok().stdout("p/mine/f");
+}
