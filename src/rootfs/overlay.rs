@@ -31,7 +31,10 @@ pub(super) fn make(overlay: &Overlay) -> Result<Option<Tree>> {
     };
     match mount(overlay, lower) {
         Err(error) if overlay.or_read_only => {
-            log::warn(format!("{:?} is read-only inside: {error}", overlay.lower));
+            log::warn(format!(
+                "{:?} is read-only inside, and sockets and named pipes there are the host's own: {error}",
+                overlay.lower
+            ));
             read_only(overlay).map(Some)
         }
         other => other.map(Some),

@@ -15,8 +15,9 @@ pub(super) enum Treatment {
         /// Whether nothing can be written there on the host either.
         read_only: bool,
     },
-    /// Bound read-only: the filesystem itself is read-only.
-    Bind,
+    /// An overlay without a layer: the filesystem itself is read-only. A bind would show the host's own sockets and named
+    /// pipes, which whoever has no right to write can still connect to and write into.
+    Unchanging,
     /// Not there: fresh ones of the container stand in its place, or nothing does.
     Fresh,
 }
@@ -184,7 +185,7 @@ fn treated(line: Line<'_>) -> HostMount {
     let treatment = if pseudo {
         Treatment::Fresh
     } else if has(line.super_options, "ro") && line.path != Path::new("/") {
-        Treatment::Bind
+        Treatment::Unchanging
     } else {
         let read_only = has(line.options, "ro") || has(line.super_options, "ro");
         Treatment::Overlay { read_only }
@@ -228,7 +229,7 @@ mod tests {
         assert_eq!(of("/proc").treatment, Treatment::Fresh);
         assert_eq!(of("/dev/pts").treatment, Treatment::Fresh);
         assert_eq!(of("/mnt/with space").treatment, Treatment::Overlay { read_only: true });
-        assert_eq!(of("/snap/core/1").treatment, Treatment::Bind);
+        assert_eq!(of("/snap/core/1").treatment, Treatment::Unchanging);
         assert!(of("/home").nosuid && of("/home").noexec && !of("/").nosuid);
         assert_eq!(of("/home/me/remote").treatment, Treatment::Overlay { read_only: false });
         assert_eq!(of("/run/netns/a").treatment, Treatment::Fresh);

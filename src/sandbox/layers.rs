@@ -22,7 +22,7 @@ pub(super) fn folder(top: &Path, place: usize) -> PathBuf {
     top.join(store::LAYERS).join(place.to_string())
 }
 
-/// The overlays for these mounts, with their layers made and remembered.
+/// The overlays for these mounts, with their layers made and remembered; where nothing can change, without one.
 ///
 /// # Errors
 /// Where a layer cannot be made, or belongs to another filesystem than the one that is mounted there now.
@@ -30,14 +30,24 @@ pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(Path
     let mut overlays = Vec::new();
     let before = held.record.layers.clone();
     for mount in mounts {
-        let Treatment::Overlay { read_only } = mount.treatment else { continue };
+        let (read_only, has_layer) = match mount.treatment {
+            Treatment::Overlay { read_only } => (read_only, true),
+            Treatment::Unchanging => (true, false),
+            Treatment::Fresh => continue,
+        };
         if mount.top() != Top::Folder {
             continue;
         }
-        let place = place(held, &mount.path, mount)?;
+        let above = match has_layer {
+            true => {
+                let place = place(held, &mount.path, mount)?;
+                above(held, place)
+            }
+            false => Above::Nothing { empty: held.nothing()? },
+        };
         let overlay = Overlay {
             lower: mount.path.clone(),
-            above: above(held, place),
+            above,
             user_notes: held.record.notes == Notes::User,
             attributes: attributes(mount, read_only),
             or_read_only: mount.path != Path::new("/"),

@@ -248,6 +248,42 @@ fn a_named_pipe_of_the_host_leads_nowhere() {
     assert_eq!(rustix::io::read(&reader, &mut [0; 8]).unwrap(), 0);
 }
 
+/// Makes a listening socket and a named pipe in the folder that it is given, says so, and waits.
+const LISTENS: &str = "import os, signal, socket, sys
+os.chdir(sys.argv[1])
+s = socket.socket(socket.AF_UNIX); s.bind('s'); s.listen()
+os.mkfifo('p'); p = os.open('p', os.O_RDONLY | os.O_NONBLOCK)
+open('../ready', 'w').close()
+signal.pause()";
+
+/// Tries to reach both in the folder `a`.
+const REACHES: &str = "import os, socket
+for reach in (lambda: socket.socket(socket.AF_UNIX).connect('a/s'), lambda: os.open('a/p', os.O_WRONLY | os.O_NONBLOCK)):
+    try: reach()
+    except OSError as error: print(error.strerror)
+    else: print('reached')";
+
+#[test]
+fn sockets_and_pipes_of_a_filesystem_that_is_read_only_are_not_reached() {
+    let place = Place::new();
+    let around = "mkdir a; mount -t tmpfs t a; echo x >a/f; /usr/bin/python3 -c \"$0\" a & listener=$!
+                  until test -e ready; do sleep 0.01; done
+                  mount -o remount,ro a; \"$@\"; kill $listener; umount -l a";
+    let command = place.python(&format!("{REACHES}\nprint(open('a/f').read(), end='')"));
+    let out = command.by(["unshare", "-m", "sh", "-ec", around, LISTENS]).run();
+    out.ok().stdout("Connection refused\nNo such device or address\nx");
+}
+
+#[test]
+fn where_no_overlay_can_be_made_it_is_said_that_sockets_are_the_hosts() {
+    let place = Place::new();
+    let around = "mkdir m; mount -t tmpfs t m; cd m; mkdir l u v w x y a
+                  mount -t overlay -o lowerdir=l,upperdir=u,workdir=v o y
+                  mount -t overlay -o lowerdir=y,upperdir=w,workdir=x o a; cd ..; \"$@\"; umount m/a m/y m";
+    let out = place.script("true").by(["unshare", "-m", "sh", "-ec", around, "sh"]).run();
+    out.ok().err_has("m/a\" is read-only inside").err_has("sockets and named pipes there are the host's own");
+}
+
 #[test]
 fn a_pipe_of_the_host_as_a_stream_passes_bytes_and_stays_what_it_was() {
     let program = "import os, sys

@@ -75,6 +75,14 @@ impl Box {
         if let Some(folder) = tree::hold(&self.record.layers[place].path) {
             return Ok(HostFolder { folder, gone: false });
         }
+        self.nothing()
+    }
+
+    /// An empty folder.
+    ///
+    /// # Errors
+    /// Where it cannot be made.
+    pub(in crate::sandbox) fn nothing(&self) -> Result<PathBuf> {
         let nothing = self.path.join("nothing");
         std::fs::create_dir_all(&nothing).context(|| format!("make {nothing:?}"))?;
         tree::open_root(&nothing).map(|folder| HostFolder { folder, gone: true })
