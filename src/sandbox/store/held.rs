@@ -75,7 +75,7 @@ impl Box {
         if let Some(folder) = tree::hold(&self.record.layers[place].path) {
             return Ok(HostFolder { folder, gone: false });
         }
-        self.nothing()
+        tree::open_root(&self.nothing()?).map(|folder| HostFolder { folder, gone: true })
     }
 
     /// An empty folder.
@@ -85,7 +85,7 @@ impl Box {
     pub(in crate::sandbox) fn nothing(&self) -> Result<PathBuf> {
         let nothing = self.path.join("nothing");
         std::fs::create_dir_all(&nothing).context(|| format!("make {nothing:?}"))?;
-        tree::open_root(&nothing).map(|folder| HostFolder { folder, gone: true })
+        Ok(nothing)
     }
 
     /// Replaces what is remembered, by one rename, and does not wait for the disk: it is on the path of every start.
