@@ -57,10 +57,28 @@ say "load $(cut -d' ' -f1-3 /proc/loadavg), $(nproc) CPUs, $(uname -r)"
 # shellcheck disable=SC2053 # a pattern is meant
 wanted() { [[ $1 == $only ]]; }
 
-# What the box has a layer for, the floor has as well: /, the tmpfs of the benchmark, and what else the host has mounted; and
-# what the box has read-only or hides.
+# mounts KIND: of a mountinfo on standard input, the places of overlays without a layer (unchanging), of what is bound beside
+# the kernel's own (binds), or of what is bound over itself in /proc (protected).
+mounts() {
+    python3 -c '
+import re, sys
+def path(word): return re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), word)
+for line in map(str.split, sys.stdin):
+    place, kind, options = path(line[4]), line[line.index("-") + 1], line[-1]
+    if kind == "overlay":
+        found = "layer" if "upperdir=" in options else "unchanging"
+    elif re.match(r"/(proc|sys|dev)(/|$)", place):
+        found = "protected" if kind == "proc" and place == "/proc" + line[3] else "fresh"
+    else:
+        found = "binds"
+    if found == sys.argv[1]:
+        print(place)' "$1"
+}
+
+# What the box has a layer for, the floor has as well: /, the tmpfs of the benchmark, and what else the host has mounted; what
+# the box has read-only or hides; and what of /proc it protects.
 start_case() {
-    local overlays binds
+    local overlays unchanging binds protected seen
     mkdir -p "$work/layers" "$work/script/upper" "$work/script/work" "$work/script/root"
     cat >"$work/by-script" <<'SCRIPT'
 #!/bin/sh
@@ -74,16 +92,15 @@ SCRIPT
     mapfile -t overlays < <(python3 -c '
 import json, sys
 print(*sorted(layer["path"] for layer in json.load(open(sys.argv[1]))["layers"]), sep="\n")' "$work/store/start/box.json")
-    mapfile -t binds < <(sandbox run --quiet --name start cat /proc/self/mountinfo | python3 -c '
-import re, sys
-def path(word): return re.sub(r"\\([0-7]{3})", lambda digits: chr(int(digits[1], 8)), word)
-lines = [line.split() for line in sys.stdin]
-fresh = re.compile(r"/(proc|sys|dev)(/|$)")
-print(*[path(line[4]) for line in lines if line[line.index("-") + 1] != "overlay" and not fresh.match(line[4])], sep="\n")')
-    say "overlays of ${overlays[*]}, binds of ${binds[*]}"
+    seen=$(sandbox run --quiet --name start cat /proc/self/mountinfo)
+    mapfile -t unchanging < <(mounts unchanging <<<"$seen")
+    mapfile -t binds < <(mounts binds <<<"$seen")
+    mapfile -t protected < <(mounts protected <<<"$seen")
+    say "overlays of ${overlays[*]}, without a layer of ${unchanging[*]:-none}, binds of ${binds[*]}, ${#protected[@]} in /proc"
     say "case, contender, min µs, median µs, ratio, peak KiB"
     "$out/pairs" -n "$rounds" -c start \
-        floor "$out/sandbox_floor" "$work/layers" "${overlays[@]}" : "${binds[@]}" : /bin/true -- \
+        floor "$out/sandbox_floor" "$work/layers" "${overlays[@]}" : "${unchanging[@]}" : "${binds[@]}" : "${protected[@]}" : \
+        /bin/true -- \
         bwrap "$(command -v bwrap)" --unshare-all --bind / / --dev /dev --proc /proc /bin/true -- \
         script "$work/by-script" "$work/script" -- \
         myrt "$bin/myrt" sandbox run --quiet --store "$work/store" --name start /bin/true

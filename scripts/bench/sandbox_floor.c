@@ -1,9 +1,10 @@
 // The floor of a sandbox's start: the bare system calls of the mounts that `myrt sandbox run` makes, and nothing else.
 //
-//   sandbox_floor LAYERS OVERLAY… : BIND… : PROGRAM [ARG…]
+//   sandbox_floor LAYERS OVERLAY… : UNCHANGING… : BIND… : PROTECTED… : PROGRAM [ARG…]
 //
 // LAYERS is a folder on a tmpfs; each OVERLAY, of which the first is /, is a mount of the host's that is seen writable; each
-// BIND is one that is seen read-only, or a folder that is hidden.
+// UNCHANGING one that gets an overlay without a layer; each BIND one that is seen read-only, or a folder that is hidden; each
+// PROTECTED path is made read-only by a bind over itself.
 //
 // In: an overlay for each; clone3 with new user, pid, network, ipc, uts and mount namespaces and the identity as id maps;
 // the cgroup namespace; proc, dev, devpts, shm, mqueue, sysfs, cgroup2; six devices of the host bound read-only; pivot_root;
@@ -37,17 +38,20 @@ static long must(long result, const char *what) {
 #define MUST(call) must((long)(call), #call)
 #define EACH(i, table) for (size_t i = 0; i < sizeof table / sizeof *table; i++)
 
-static int overlay(const char *layers, int number, const char *lower) {
-    char upper[4096], work[4096];
-    snprintf(upper, sizeof upper, "%s/%d", layers, number);
+// With a layer of this number; without one (-1) over an empty folder, since an overlay has two.
+static int overlay(const char *layers, int number, const char *path) {
+    char upper[4096], work[4096], both[8192];
+    snprintf(upper, sizeof upper, number < 0 ? "%s/empty" : "%s/%d", layers, number);
     snprintf(work, sizeof work, "%s/%d-work", layers, number);
-    if ((mkdir(upper, 0755) | mkdir(work, 0755)) < 0 && errno != EEXIST) must(-1, "mkdir");
+    if ((mkdir(upper, 0755) | (number < 0 ? 0 : mkdir(work, 0755))) < 0 && errno != EEXIST) must(-1, "mkdir");
+    snprintf(both, sizeof both, number < 0 ? "%s:%s" : "%s", path, upper);
     int context = MUST(fsopen("overlay", FSOPEN_CLOEXEC));
-    const char *options[][2] = {{"source", "overlay"}, {"lowerdir", lower}, {"upperdir", upper}, {"workdir", work},
-                                {"index", "off"}, {"redirect_dir", "nofollow"}, {"metacopy", "off"}};
-    EACH(i, options) MUST(fsconfig(context, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0));
+    const char *options[][2] = {{"source", "overlay"}, {"lowerdir", both}, {"redirect_dir", "nofollow"}, {"metacopy", "off"},
+                                {"index", "off"}, {"upperdir", upper}, {"workdir", work}};
+    EACH(i, options)
+        if (number >= 0 || i < 4) MUST(fsconfig(context, FSCONFIG_SET_STRING, options[i][0], options[i][1], 0));
     MUST(fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
-    int made = MUST(fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV));
+    int made = MUST(fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NODEV | (number < 0 ? MOUNT_ATTR_RDONLY : 0)));
     close(context);
     return made;
 }
@@ -80,25 +84,24 @@ static const char *const masked[] = {
     "/proc/sched_debug", "/sys/firmware", "/proc/scsi", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount",
     "/proc/kpageflags", "/proc/vmcore",
 };
-static const char *const readonly[] = {
-    "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger", "/proc/driver", "/proc/dynamic_debug",
-    "/proc/mtrr", "/proc/pressure",
-};
-
 static void put(int mount, const char *target) {
     int at = MUST(open(target, O_PATH | O_CLOEXEC));
     MUST(move_mount(mount, "", at, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
     close(at);
 }
 
-static void filesystem(const int *overlays, char **paths, int count, char **binds) {
+struct group { char **words; int count; };
+
+static void filesystem(const int *overlays, struct group writable, struct group unchanging, struct group binds,
+                       struct group protected) {
     MUST(mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL));
     MUST(move_mount(overlays[0], "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH));
     MUST(fchdir(overlays[0]));
-    for (int i = 1; i < count; i++) put(overlays[i], paths[i] + 1);
-    for (; strcmp(*binds, ":"); binds++) {
-        int tree = MUST(open_tree(AT_FDCWD, *binds, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
-        put(tree, *binds + 1);
+    for (int i = 1; i < writable.count; i++) put(overlays[i], writable.words[i] + 1);
+    for (int i = 0; i < unchanging.count; i++) put(overlays[writable.count + i], unchanging.words[i] + 1);
+    for (int i = 0; i < binds.count; i++) {
+        int tree = MUST(open_tree(AT_FDCWD, binds.words[i], OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+        put(tree, binds.words[i] + 1);
         struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NODEV};
         MUST(mount_setattr(tree, "", AT_EMPTY_PATH, &attributes, sizeof attributes));
         close(tree);
@@ -128,11 +131,11 @@ static void filesystem(const int *overlays, char **paths, int count, char **bind
         if (S_ISDIR(s.st_mode)) MUST(mount("tmpfs", masked[i], "tmpfs", MS_RDONLY, NULL));
         else MUST(mount("/dev/null", masked[i], NULL, MS_BIND, NULL));
     }
-    EACH(i, readonly) {
-        if (mount(readonly[i], readonly[i], NULL, MS_BIND | MS_REC, NULL) < 0) continue;
-        struct mount_attr attributes = {.attr_set = MOUNT_ATTR_RDONLY};
-        MUST(mount_setattr(AT_FDCWD, readonly[i], 0, &attributes, sizeof attributes));
-    }
+    // A bind begins with the flags of what it shows.
+    struct mount_attr set = {.attr_set = MOUNT_ATTR_RDONLY}, cleared = {.attr_clr = MOUNT_ATTR_RDONLY};
+    MUST(mount_setattr(AT_FDCWD, "/proc", 0, &set, sizeof set));
+    for (int i = 0; i < protected.count; i++) MUST(mount(protected.words[i], protected.words[i], NULL, MS_BIND, NULL));
+    MUST(mount_setattr(AT_FDCWD, "/proc", 0, &cleared, sizeof cleared));
 }
 
 static int wait_for(pid_t pid) {
@@ -141,17 +144,25 @@ static int wait_for(pid_t pid) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+// The words up to the next colon, which is passed.
+static struct group group(char ***at, char **end) {
+    struct group found = {*at, 0};
+    while (*at < end && strcmp(**at, ":")) (*at)++, found.count++;
+    if (*at < end) (*at)++;
+    return found;
+}
+
 int main(int argc, char **argv) {
-    char **end = argv + argc, **paths = argv + 2, **binds, **program;
-    int overlays[64], count = 0, gate[2];
-    for (binds = paths; binds < end && strcmp(*binds, ":");) binds++;
-    count = binds - paths;
-    for (program = ++binds; program < end && strcmp(*program, ":");) program++;
-    if (count < 1 || count > 64 || ++program >= end) {
-        fputs("usage: sandbox_floor LAYERS OVERLAY… : BIND… : PROGRAM [ARG…]\n", stderr);
+    char **at = argv + 2, **end = argv + argc;
+    int overlays[64], gate[2];
+    struct group writable = group(&at, end), unchanging = group(&at, end), binds = group(&at, end), protected = group(&at, end);
+    if (writable.count < 1 || writable.count + unchanging.count > 64 || at >= end) {
+        fputs("usage: sandbox_floor LAYERS OVERLAY… : UNCHANGING… : BIND… : PROTECTED… : PROGRAM [ARG…]\n", stderr);
         return 2;
     }
-    for (int i = 0; i < count; i++) overlays[i] = overlay(argv[1], i, paths[i]);
+    for (int i = 0; i < writable.count; i++) overlays[i] = overlay(argv[1], i, writable.words[i]);
+    for (int i = 0; i < unchanging.count; i++)
+        overlays[writable.count + i] = overlay(argv[1], -1, unchanging.words[i]);
     MUST(pipe2(gate, O_CLOEXEC));
     struct clone_args args = {.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWNS,
                               .exit_signal = SIGCHLD};
@@ -160,10 +171,10 @@ int main(int argc, char **argv) {
         char ready;
         MUST(read(gate[0], &ready, 1));
         MUST(unshare(CLONE_NEWCGROUP));
-        filesystem(overlays, paths, count, binds);
+        filesystem(overlays, writable, unchanging, binds, protected);
         pid_t inner = MUST(fork());
         if (inner == 0) {
-            execvp(program[0], program);
+            execvp(at[0], at);
             must(-1, "exec");
         }
         _exit(wait_for(inner));

@@ -4,7 +4,8 @@
 //! have: there it has nothing either, and a program may make such trees larger than anything that could be written down.
 //! What the host changed while that run went on is noted as such, since nobody can tell which of the two the program saw.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::OsString;
 use std::hash::{DefaultHasher, Hasher};
 use std::ops::Bound;

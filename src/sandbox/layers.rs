@@ -33,7 +33,7 @@ pub(super) fn overlays(held: &mut Box, mounts: &[HostMount]) -> Result<Vec<(Path
         let (read_only, has_layer) = match mount.treatment {
             Treatment::Overlay { read_only } => (read_only, true),
             Treatment::Unchanging => (true, false),
-            Treatment::Fresh => continue,
+            Treatment::Bind | Treatment::Fresh => continue,
         };
         if mount.top() != Top::Folder {
             continue;

@@ -228,10 +228,12 @@ fn view(held: &mut Box, mounts: &[HostMount]) -> Result<View> {
     Ok(View { overlays: layers::overlays(held, mounts)?, files: files.collect(), skeleton: None })
 }
 
-/// Whether a mount is shown as it is, to be read: it is one file, over which no overlay can stand.
+/// Whether a mount is shown as it is, to be read: its filesystem cannot be written, or it is one file, over which no overlay
+/// can stand.
 fn is_bound(mount: &HostMount) -> bool {
     match mount.treatment {
         Treatment::Unchanging => mount.top() == Top::File,
+        Treatment::Bind => mount.top() != Top::Other,
         Treatment::Fresh => false,
         Treatment::Overlay { read_only } => {
             let file = mount.top() == Top::File;
