@@ -19,13 +19,14 @@ use rustix::time::ClockId;
 use serde::{Deserialize, Serialize};
 
 use super::changes::xattrs::{self, Inherited, Notes};
-use super::changes::{self, Aspect, Change, FileKind};
+use super::changes::{self, Aspect, Change, FileKind, Kind};
 use super::layers::{self, UPPER};
 use super::store::Box;
 use super::text;
 use super::tree::{self, Place};
 use crate::bail;
 use crate::error::{Context, Error, Result};
+use crate::sys::handle::{self, FileHandle};
 
 /// The file in a box's folder.
 pub(super) const FILE: &str = "base.json";
@@ -156,6 +157,7 @@ impl Base {
         }
         let roots = roots(held)?;
         let unseen = self.unseen(&roots, changes)?;
+        let run = since.map(|since| Run { since, roots: &roots, changes, removed: OnceCell::new() });
         let mut next = BTreeMap::new();
         // Of what is not mounted nothing can be said: its notes stay.
         for place in roots.unmounted() {
@@ -173,9 +175,9 @@ impl Base {
             }
             let root = roots.of(change.layer)?;
             let seen = match self.of(&change.path).cloned() {
-                Some(seen) => carried(root, change, seen, since),
+                Some(seen) => carried(root, change, seen, run.as_ref()),
                 None if unseen.iter().any(|folder| change.path.starts_with(folder)) => Ok(Seen::Moving),
-                None => look(root, change, since),
+                None => look(root, change, run.as_ref()),
             };
             let seen = seen.context(|| format!("note what the host has at {:?}", change.path))?;
             next.insert(change.path.clone().into_os_string(), seen);
@@ -333,21 +335,22 @@ pub(super) fn roots_with(held: &Box, upper: impl Fn(usize) -> PathBuf) -> Result
     held.record.layers.iter().enumerate().map(open).collect::<Result<_>>().map(Roots)
 }
 
-fn look(root: &Root, change: &Change, since: Option<Clock>) -> Result<Seen> {
+/// `run`: of which it is a change that is noted for the first time.
+fn look(root: &Root, change: &Change, run: Option<&Run<'_>>) -> Result<Seen> {
     let inner = root.inner(&change.path);
-    let moved = |time: Clock| since.is_some_and(|since| time >= since);
-    let Some(place) = Place::find(&root.host, inner)? else {
-        return Ok(if since.is_some() && gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
+    let moved = |time: Clock| run.is_some_and(|run| run.moved(time));
+    let nothing = || match run.map(|run| gone_meanwhile(root, change, inner, run)).transpose()? {
+        Some(true) => Ok(Seen::Moving),
+        Some(false) | None => Ok(Seen::Nothing),
     };
-    let Some(stat) = place.stat()? else {
-        return Ok(if since.is_some() && gone_meanwhile(root, inner, moved)? { Seen::Moving } else { Seen::Nothing });
-    };
+    let Some(place) = Place::find(&root.host, inner)? else { return nothing() };
+    let Some(stat) = place.stat()? else { return nothing() };
     if FileType::from_raw_mode(stat.st_mode) != FileType::Directory {
         let seen = Seen::file(&stat);
         return Ok(if moved(changed(&stat)) { Seen::Moving } else { seen });
     }
     if stays(change) {
-        return match since {
+        return match run {
             Some(_) => saw(root, change, inner, &stat, moved(changed(&stat))),
             None => Ok(Seen::folder(&stat, Inherited::of(&stat))),
         };
@@ -379,14 +382,14 @@ fn stays(change: &Change) -> bool {
 
 /// What an earlier run saw, in the form that goes with the change as it is now: a folder that went on may go by now with all
 /// in it, which the later run saw, and one that went may be there again. Only where the host still has what was seen.
-fn carried(root: &Root, change: &Change, seen: Seen, since: Option<Clock>) -> Result<Seen> {
+fn carried(root: &Root, change: &Change, seen: Seen, run: Option<&Run<'_>>) -> Result<Seen> {
     let inner = root.inner(&change.path);
     let same = match &seen {
         Seen::Folder { .. } if !stays(change) => now_at(root, inner)?.as_ref() == Some(&seen),
         Seen::Tree(digest) if stays(change) => tree_digest(root, inner)?.0 == *digest,
         _ => false,
     };
-    if same { look(root, change, since) } else { Ok(seen) }
+    if same { look(root, change, run) } else { Ok(seen) }
 }
 
 /// A digest of a folder and all in it, and the latest time at which anything of that changed.
@@ -420,16 +423,61 @@ pub(super) fn now_at(root: &Root, inner: &Path) -> Result<Option<Seen>> {
 
 /// Whether the host had a file there that the box copied, and has removed it since: the layer's copy says that there was
 /// one, and the folder says that something went.
-fn gone_meanwhile(root: &Root, inner: &Path, moved: impl Fn(Clock) -> bool) -> Result<bool> {
+fn gone_meanwhile(root: &Root, change: &Change, inner: &Path, run: &Run<'_>) -> Result<bool> {
     let Some(upper) = &root.upper else { return Ok(false) };
     let folder = inner.parent().and_then(|parent| root.host.folder(parent).ok());
     let time = folder.map(rustix::fs::fstat).transpose().context(|| "stat")?.map(|stat| changed(&stat));
-    if !time.is_none_or(moved) {
+    if !time.is_none_or(|time| run.moved(time)) {
         return Ok(false);
     }
-    match Place::find(upper, inner)? {
-        Some(place) => xattrs::is_copy(root.notes, place.folder.as_fd(), &place.name),
-        None => Ok(false),
+    let Some(place) = Place::find(upper, inner)? else { return Ok(false) };
+    if !xattrs::is_copy(root.notes, place.folder.as_fd(), &place.name)? {
+        return Ok(false);
+    }
+    // A program may have moved it here, or made a further name of it: it is a copy of what the host has elsewhere.
+    match xattrs::origin(root.notes, place.folder.as_fd(), &place.name)? {
+        Some(origin) if change.several_names => Ok(!is_there(root, &origin)?),
+        Some(origin) => Ok(!run.removed()?.contains(&(change.layer, origin))),
+        None => Ok(true),
+    }
+}
+
+/// Whether the host has a file of this handle. Where it cannot be asked it is taken to have none.
+fn is_there(root: &Root, file: &FileHandle) -> Result<bool> {
+    let top = root.host.folder(Path::new("")).context(|| "open the folder of the host")?;
+    let found = handle::open(&top, file).and_then(rustix::fs::fstat);
+    Ok(found.is_ok_and(|found| found.st_nlink > 0))
+}
+
+/// A run whose changes are noted.
+struct Run<'a> {
+    /// When it began.
+    since: Clock,
+    roots: &'a Roots,
+    changes: &'a [Change],
+    removed: OnceCell<HashSet<(usize, FileHandle)>>,
+}
+
+impl Run<'_> {
+    /// Whether what changed at this time has changed since the run began.
+    fn moved(&self, time: Clock) -> bool {
+        time >= self.since
+    }
+
+    /// The files that the host still has where the box has removed them, by their layers.
+    fn removed(&self) -> Result<&HashSet<(usize, FileHandle)>> {
+        if let Some(known) = self.removed.get() {
+            return Ok(known);
+        }
+        let mut removed = HashSet::new();
+        for change in self.changes.iter().filter(|change| change.kind == Kind::Deleted) {
+            let root = self.roots.of(change.layer)?;
+            let place = Place::find(&root.host, root.inner(&change.path))?;
+            // What has no handle is nobody's origin.
+            let handle = place.and_then(|place| handle::of(&place.folder, &place.name).ok());
+            removed.extend(handle.map(|handle| (change.layer, handle)));
+        }
+        Ok(self.removed.get_or_init(|| removed))
     }
 }
 

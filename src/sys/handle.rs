@@ -1,7 +1,8 @@
-//! What a filesystem calls an inode, whatever its names are: name_to_handle_at(2), which rustix lacks.
+//! What a filesystem calls an inode, whatever its names are: name_to_handle_at(2) and open_by_handle_at(2), which rustix
+//! lacks.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -49,6 +50,21 @@ pub fn of(folder: impl AsFd, name: &CStr) -> Result<FileHandle, Errno> {
     check(result)?;
     let bytes = raw.bytes.get(..raw.size as usize).ok_or(Errno::OVERFLOW)?.to_vec();
     Ok(FileHandle { kind: u8::try_from(raw.kind).map_err(|_| Errno::OVERFLOW)?, bytes })
+}
+
+/// The file of a handle, of the filesystem on which `folder` lies, for nothing but to look at (`O_PATH`).
+///
+/// # Errors
+/// The errno, bare: ESTALE where there is none any more, EPERM for who may not read everything (CAP_DAC_READ_SEARCH).
+pub fn open(folder: impl AsFd, handle: &FileHandle) -> Result<OwnedFd, Errno> {
+    let mut raw = Raw { size: handle.bytes.len() as u32, kind: i32::from(handle.kind), bytes: [0; LARGEST] };
+    raw.bytes.get_mut(..handle.bytes.len()).ok_or(Errno::OVERFLOW)?.copy_from_slice(&handle.bytes);
+    let flags = libc::O_PATH | libc::O_CLOEXEC;
+    // SAFETY: the kernel reads the head of `raw` and `size` bytes behind it, which are there.
+    let result = unsafe { libc::syscall(libc::SYS_open_by_handle_at, folder.as_fd().as_raw_fd(), &raw mut raw, flags) };
+    let fd = check(result)?;
+    // SAFETY: the kernel has just made it, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
 }
 
 #[cfg(test)]

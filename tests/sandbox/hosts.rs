@@ -340,3 +340,35 @@ fn what_the_host_puts_into_a_folder_that_was_new_in_the_box_is_a_conflict() {
         assert_eq!(std::fs::read_to_string(place.host().join("f/g/a")).unwrap(), "host\n");
     }
 }
+
+#[test]
+fn what_the_box_moves_or_links_is_no_file_that_the_host_has_removed() {
+    for script in [
+        "mkdir new; mv s new/",
+        "mkdir new; ln s new/b",
+        "mkdir new; ln -s s new/l; mv new/l new/m",
+        "mv d/a d/b",
+        "ln d/a d/b",
+        "rm f; mkdir f; mv s f/",
+    ] {
+        let place = Place::new();
+        on_host(&place, "mkdir d; echo one >s; echo two >d/a; echo file >f");
+        let script = format!("{script}; echo ready; read line");
+        let mut running = place.script(&script).spawn_on(std::process::Stdio::piped());
+        running.until_stdout("ready");
+        // Somebody is busy right beside it.
+        on_host(&place, "echo x >d/other");
+        running.signal(rustix::process::Signal::TERM);
+        running.wait();
+        place.sandbox("commit", ["b"]).run().ok();
+    }
+    // And one that it has removed.
+    let place = Place::new();
+    on_host(&place, "mkdir d; echo two >d/a");
+    let mut running = place.script("echo more >>d/a; echo ready; read line").spawn_on(std::process::Stdio::piped());
+    running.until_stdout("ready");
+    on_host(&place, "rm d/a");
+    running.signal(rustix::process::Signal::TERM);
+    running.wait();
+    place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("d/a"));
+}
