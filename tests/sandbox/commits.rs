@@ -329,3 +329,37 @@ fn folders_that_others_write_to_do_not_go_back_in_time() {
     place.sandbox("undo", ["c"]).run().ok();
     assert_eq!(on_host("stat -c %Y p/q").trim(), "2000");
 }
+
+#[test]
+fn a_new_folder_has_its_mode_where_the_one_around_has_a_default_list() {
+    let place = Place::new();
+    // Of a folder's list: version 2; then owner, group and others with read and write, read, and nothing.
+    let list = "import os, struct
+entries = [(1, 6), (4, 4), (32, 0)]
+os.setxattr('.', 'system.posix_acl_default', struct.pack('<I', 2) + b''.join(struct.pack('<HHI', tag, rights, 0xffffffff) for tag, rights in entries))";
+    TestCommand::new(["/usr/bin/python3", "-c", list]).cwd(place.host()).run().ok();
+    let inside_box = "import os
+for name in ('d', 'd/e'):
+    os.mkdir(name)
+    for attribute in ('system.posix_acl_default', 'system.posix_acl_access'):
+        try: os.removexattr(name, attribute)
+        except OSError: pass
+    os.chmod(name, 0o755)
+open('d/file', 'w').close()";
+    place.python(inside_box).run().ok();
+    let (before, wanted) = (place.content(), inside(&place));
+    place.sandbox("commit", ["b"]).run().ok();
+    assert_eq!(place.content(), wanted);
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!(place.content(), before);
+}
+
+#[test]
+fn further_names_of_a_device_come_over() {
+    let place = Place::new();
+    TestCommand::shell("mknod dev c 1 3", [""]).cwd(place.host()).run().ok();
+    place.script("ln dev too; mkdir d; ln dev d/three").run().ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    let inode = |name: &str| std::fs::metadata(place.host().join(name)).unwrap().ino();
+    assert_eq!([inode("too"), inode("d/three")], [inode("dev"); 2]);
+}

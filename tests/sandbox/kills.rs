@@ -107,9 +107,13 @@ fn a_commit_that_fails_at_any_call_is_taken_back() {
             let at = format!("no {call} {number}");
             let (trace, inject) = (format!("trace={call}"), format!("inject={call}:error=EROFS:when={number}"));
             let around = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-            let failed = place.sandbox("commit", ["b"]).by(around).run().exit_code() != 0;
+            let commit = place.sandbox("commit", ["b"]).by(around).run();
+            let failed = commit.exit_code() != 0;
             if failed && place.script("true").run().exit_code() == 125 {
                 // The host has all of it, or it could not be taken back at once.
+                if place.content() == wanted {
+                    commit.err_has("the host has all of it").err_has("--resume b");
+                }
                 place.sandbox("commit", ["--rollback", "b"]).run().ok();
             }
             if place.content() != before {

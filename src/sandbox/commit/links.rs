@@ -94,7 +94,8 @@ impl<'a> Links<'a> {
         tree::visit(upper, Path::new(""), &mut |path, stat| {
             // A whiteout is a device with a name for each deletion.
             let kind = FileType::from_raw_mode(stat.st_mode);
-            let several = stat.st_nlink > 1 && !matches!(kind, FileType::Directory | FileType::CharacterDevice);
+            let whiteout = kind == FileType::CharacterDevice && stat.st_rdev == 0;
+            let several = stat.st_nlink > 1 && kind != FileType::Directory && !whiteout;
             if several && !self.is_new(&root.mount.join(path)) {
                 self.acts.entry((layer, stat.st_ino)).or_insert_with(|| Act::Name(path.to_owned()));
             }

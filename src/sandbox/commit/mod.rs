@@ -343,6 +343,18 @@ fn finish(held: &mut Box, journal: &Journal, folders: Option<&Folders>) -> Resul
                 });
             }
         };
+    }
+    seal(held, journal, made).map_err(|error| {
+        let resume = held.command("commit", format_args!("--resume {}", held.name()));
+        error
+            .context("the host has all of it, but that is not noted yet")
+            .hint(format!("once the reason is gone `{resume}` finishes the commit, and `--rollback` takes it back"))
+    })
+}
+
+/// The box's part, once the host has all of it.
+fn seal(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
+    if stage(held)? < Some(Stage::Applied) {
         mark(held, Stage::Applied)?;
     }
     note_after(held, journal, made)?;

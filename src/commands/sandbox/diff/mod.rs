@@ -21,6 +21,7 @@ use crate::cli::{Args as _, Command, Global, Group, Parsed};
 use crate::commands::{Format, output};
 use crate::error::{Context, Result};
 use crate::sandbox::changes::{Change, Changes};
+use crate::sandbox::commit;
 use crate::sandbox::expect::{self, Expectation, Verdict};
 use crate::sandbox::{self, BoxName, Pattern};
 
@@ -108,6 +109,8 @@ fn run(_: &Global, parsed: Parsed) -> Result<u8> {
     // A list that cannot be read is no reason to wait.
     let expectation = args.expect.as_deref().map(Expectation::read).transpose()?.map(|list| list.within(&patterns));
     let held = store(args.store.clone())?.hold(&name)?;
+    // Half of it may be the host's already.
+    commit::require_finished(&held)?;
     super::warn_of_unmounted(&held)?;
     let changes = Changes::of(&held)?;
     let selected = sandbox::select(&held, &changes.all, &patterns)?;
