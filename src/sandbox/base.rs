@@ -285,6 +285,11 @@ impl Roots {
         Ok(())
     }
 
+    /// Whether the filesystem of one is mounted.
+    pub(super) fn has(&self, layer: usize) -> bool {
+        self.0[layer].1.is_some()
+    }
+
     /// Those whose filesystems are not.
     fn unmounted(&self) -> impl Iterator<Item = usize> {
         self.0.iter().enumerate().filter(|(_, (_, root))| root.is_none()).map(|(place, _)| place)

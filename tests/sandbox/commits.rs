@@ -363,3 +363,27 @@ fn further_names_of_a_device_come_over() {
     let inode = |name: &str| std::fs::metadata(place.host().join(name)).unwrap().ino();
     assert_eq!([inode("too"), inode("d/three")], [inode("dev"); 2]);
 }
+
+#[test]
+fn names_of_one_file_come_over_one_after_the_other() {
+    let place = Place::new();
+    TestCommand::shell("echo one >a; ln a b; mkdir gone; ln a gone/c", [""]).cwd(place.host()).run().ok();
+    let before = place.content();
+    place.script("echo x >>a; echo y >>b; rm -r gone").run().ok();
+    let wanted = inside(&place);
+    let commit = |path: &str| place.sandbox("commit", ["b", &place.path(path)]).run();
+    commit("a").ok();
+    place.sandbox("undo", ["b"]).run().ok();
+    assert_eq!(place.content(), before);
+    commit("a").ok();
+    commit("gone").ok();
+    place.sandbox("commit", ["b"]).run().ok();
+    assert_eq!(place.content(), wanted);
+    // What the host has changed in between is a conflict as before.
+    let place = Place::new();
+    TestCommand::shell("echo one >a; ln a b; echo c >c", [""]).cwd(place.host()).run().ok();
+    place.script("echo x >>a; echo y >>b; echo z >>c").run().ok();
+    std::fs::write(place.host().join("c"), "host").unwrap();
+    place.sandbox("commit", ["b", &place.path("a")]).run().ok();
+    place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("c"));
+}

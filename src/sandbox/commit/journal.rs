@@ -106,7 +106,15 @@ pub(super) struct Journal {
     pub(super) steps: Vec<Step>,
     /// Folders of the host that are not to look modified, or modified when the box modified them; the deepest first.
     pub(super) folders: Vec<Folder>,
+    /// Changes that are no part of it, where the host has what the box saw. A file of several names has another time of change
+    /// once one of them is kept or goes: that is no work of the host's.
+    #[serde(default)]
+    pub(super) others: Vec<Other>,
 }
+
+/// A path as a person knows it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Other(#[serde(with = "text::as_text")] pub(super) PathBuf);
 
 /// One step.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub(super) use journal::{DONE, FOLDER, REMAINS};
 pub use journal::{Stage, stage};
 
-use self::journal::{Act, Journal, Step, mark};
+use self::journal::{Act, Journal, Other, Step, mark};
 use self::steps::Site;
 use super::base::{self, Base, Folders, Seen};
 use super::changes::{self, Change, Kind};
@@ -187,7 +187,11 @@ fn prepare(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Prep
     let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
     let whole = chosen.len() == changes.len() && changes::unmounted(held)?.is_empty();
     let movable = if whole { moves::find(&chosen, &roots)? } else { HashMap::new() };
-    let journal = plan::journal(&chosen, &changes, &roots, whole, movable)?;
+    let others = changes.iter().enumerate().filter(|(place, _)| !selected.contains(place)).map(|(_, change)| change);
+    let journal = Journal {
+        others: as_seen(others, &roots, &seen)?,
+        ..plan::journal(&chosen, &changes, &roots, whole, movable)?
+    };
     if winner != Winner::Ours {
         // Between the two looks somebody may have put another file there.
         let moved = moved(&journal, &roots, &seen)?;
@@ -197,6 +201,19 @@ fn prepare(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Prep
     }
     let folders = roots.folders()?;
     Ok(Prepared::Ready(Ready { changes, selected, left, whole, journal, folders }))
+}
+
+/// Those of which the host has what the box saw, as far as times of change tell it.
+fn as_seen<'a>(changes: impl Iterator<Item = &'a Change>, roots: &base::Roots, seen: &Base) -> Result<Vec<Other>> {
+    let mut same = Vec::new();
+    for change in changes {
+        let seen = seen.of(&change.path);
+        let by_times = matches!(seen, Some(Seen::File { .. } | Seen::Tree(_)));
+        if by_times && roots.has(change.layer) && !base::differs(roots.of(change.layer)?, change, seen)? {
+            same.push(Other(change.path.clone()));
+        }
+    }
+    Ok(same)
 }
 
 /// Files that are to get other attributes and are not those that were seen.
@@ -371,7 +388,7 @@ fn seal(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
         // It has no changes any more.
         Base::default().write(held)?;
     } else {
-        note_base(held, journal, |_| Ok(true))?;
+        note_base(held, journal, &journal.others, |_| Ok(true))?;
     }
     disk::filesystem(&*held)?;
     mark(held, Stage::Done)
@@ -397,6 +414,7 @@ fn revert(held: &mut Box, folders: Option<&Folders>) -> Result<Outcome> {
         // Backups may be names of the host's files, but these are as they were, and so are the layers.
         mark(held, Stage::Renewed)?;
     }
+    let others = others_as_seen(held, &journal)?;
     let roots = base::roots_with(held, |place| journal::layer(held, place))?;
     if stage(held)? < Some(Stage::Reverted) {
         let site = site(held, &journal, &roots, folders)?;
@@ -419,13 +437,23 @@ fn revert(held: &mut Box, folders: Option<&Folders>) -> Result<Outcome> {
     journal::drop_backup(held)?;
     let roots = base::roots(held)?;
     // What the host has put in the place of a file since was seen by nobody.
-    note_base(held, &journal, |step| {
+    note_base(held, &journal, &others, |step| {
         Ok(!matches!(step.act, Act::Move(_)) || moves::is_as_before(roots.of(step.layer)?, step)?)
     })?;
     drop(roots);
     disk::filesystem(&*held)?;
     journal::end(held)?;
     Ok(Outcome::Done { count: journal.paths, left: Vec::new() })
+}
+
+/// Of the changes that were no part of the commit, those of which the host still has what was seen.
+fn others_as_seen(held: &Box, journal: &Journal) -> Result<Vec<Other>> {
+    if journal.others.is_empty() {
+        return Ok(Vec::new());
+    }
+    let (changes, roots, seen) = (changes::of(held)?, base::roots(held)?, Base::read(held)?);
+    let known: BTreeSet<&Path> = journal.others.iter().map(|Other(path)| path.as_path()).collect();
+    as_seen(changes.iter().filter(|change| known.contains(change.path.as_path())), &roots, &seen)
 }
 
 /// Makes what came back into the layers theirs alone.
@@ -478,10 +506,11 @@ fn note_after(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<
     held.write_file(AFTER, &journal.steps.iter().zip(made).map(line).collect::<Result<Vec<_>>>()?)
 }
 
-/// What the host has now is what the box is compared with from here on, at the places of these steps.
-fn note_base(held: &Box, journal: &Journal, which: impl Fn(&Step) -> Result<bool>) -> Result<()> {
+/// What the host has now is what the box is compared with from here on, at the places of these steps and at `others`.
+fn note_base(held: &Box, journal: &Journal, others: &[Other], which: impl Fn(&Step) -> Result<bool>) -> Result<()> {
     let changes = changes::of(held)?;
     let mut base = Base::read(held)?;
+    base.forget(others.iter().map(|Other(path)| path.as_path()));
     for step in &journal.steps {
         if which(step)? {
             base.forget([held.record.layers[step.layer].path.join(&step.path).as_path()]);

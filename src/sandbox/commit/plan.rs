@@ -102,7 +102,7 @@ pub(super) fn journal(
     };
     let folders = folders.all.into_iter().rev().map(folder).collect();
     let next = format!(".myrt-commit-{}", BoxName::made_up()?);
-    Ok(Journal { whole, next, paths: changes.len(), steps: removals, folders })
+    Ok(Journal { whole, next, paths: changes.len(), steps: removals, folders, others: Vec::new() })
 }
 
 /// Whether the host's own file is to get other attributes, and no other file its place. One with further names on the host
