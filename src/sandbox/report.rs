@@ -9,6 +9,7 @@ use super::text;
 
 /// A run's report.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Report {
     /// The network that it had: none, private or host.
     pub network: String,

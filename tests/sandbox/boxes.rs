@@ -15,7 +15,7 @@ fn boxes_are_listed_and_discarded() {
     place.sandbox("list", ["-q"]).run().ok().stdout("one\ntwo");
     let list = place.sandbox("list", ["--format", "json"]).run().json();
     assert_eq!(
-        (&list[0]["name"], &list[0]["status"], &list[0]["runs"][0]["exit_code"]),
+        (&list[0]["name"], &list[0]["status"], &list[0]["runs"][0]["exitCode"]),
         (&"one".into(), &"stopped".into(), &4.into())
     );
     place.sandbox("discard", ["one", "nobody"]).run().fails().err_has("there is no box nobody");
@@ -79,7 +79,7 @@ fn a_killed_run_ends_its_program_and_the_box_goes_on() {
     // Until the last process of the namespace is gone the lock may still be held by nobody else.
     place.script("cat first").run().ok().stdout("1");
     let list: Value = place.sandbox("list", ["--format", "json"]).run().json();
-    assert!(list[0]["runs"][0]["ended"].is_null() && list[0]["runs"][1]["exit_code"] == 0, "{list}");
+    assert!(list[0]["runs"][0]["ended"].is_null() && list[0]["runs"][1]["exitCode"] == 0, "{list}");
 }
 
 #[test]

@@ -37,7 +37,7 @@ fn memory_ends_at_its_limit() {
     assert_eq!(killed.code(137).err(), "");
     let list = place.sandbox("list", ["--format", "json"]).run().json();
     let reports = list[0]["runs"].as_array().unwrap().iter().map(|run| &run["report"]);
-    let counts: Vec<_> = reports.clone().map(|report| report["killed_for_memory"].as_u64().unwrap()).collect();
+    let counts: Vec<_> = reports.clone().map(|report| report["killedForMemory"].as_u64().unwrap()).collect();
     assert_eq!(counts, [0, 1, 1, 0, 0]);
     assert_eq!(reports.map(|report| report["notes"].as_array().unwrap().len()).collect::<Vec<_>>(), [0, 1, 1, 0, 0]);
 }

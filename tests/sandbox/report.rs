@@ -134,7 +134,7 @@ except OSError: pass
 fn what_is_shared_is_told() {
     let place = Place::new();
     let (report, said) = report_of(&place, &["--net", "host", "--write-through", "."], "pass");
-    assert_eq!((&report["network"], &report["written_through"]), (&json!("host"), &json!([place.host()])));
+    assert_eq!((&report["network"], &report["writtenThrough"]), (&json!("host"), &json!([place.host()])));
     let note = report["notes"][0].as_str().unwrap();
     assert!(note.starts_with("the network is the host's"), "{note}");
     assert!(said.contains(&format!("myrt: warning: {note}")), "{said}");

@@ -43,6 +43,7 @@ Example:
 
 /// A box, for programs.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 struct Row {
     name: String,
     status: &'static str,

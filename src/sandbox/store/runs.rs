@@ -23,6 +23,7 @@ const LEFT: usize = 32 << 10;
 
 /// One run of a box.
 #[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Run {
     /// Program and arguments.
     pub command: Vec<String>,
