@@ -35,6 +35,10 @@ fn an_archive_has_what_the_box_has() {
             "d/",
             "d/copy",
             "d/pipe",
+            "file/",
+            "file/.wh..wh..opq",
+            "file/new",
+            "folder",
             ".wh.full",
             ".wh.gone",
             "link",
@@ -50,6 +54,7 @@ fn an_archive_has_what_the_box_has() {
             "suid",
             "times/",
             "times/f",
+            ".wh.zz",
         ]
     );
     // Unpacked beside the box, by a program of others, it is the same.

@@ -390,7 +390,7 @@ fn seal(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
     } else {
         note_base(held, journal, &journal.others, |_| Ok(true))?;
     }
-    disk::filesystem(&*held)?;
+    disk::filesystem(held)?;
     mark(held, Stage::Done)
 }
 
