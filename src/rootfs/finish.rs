@@ -116,8 +116,8 @@ fn read_only(path: &Path) -> Result<(), Errno> {
     }
 }
 
-/// One that the box has removed needs no protection. What is to stay as it is, is cloned before and mounted again after: so it keeps the flags that the host gave it, each mount
-/// its own.
+/// One that the box has removed needs no protection. What is to stay as it is, is cloned before and mounted again after: so
+/// it keeps the flags that the host gave it, each mount its own.
 fn read_only_tree(tree: &ReadOnlyTree) -> Result<(), Errno> {
     let except: Vec<(&PathBuf, Tree)> =
         tree.except.iter().map(|path| Ok((path, Tree::open(path, true)?))).collect::<Result<_, Errno>>()?;

@@ -40,8 +40,8 @@ const LEFT: [&str; 19] = [
     "zoneinfo",
 ];
 
-/// Makes it read-only, but for [`LEFT`] and what is hidden later, by a mask that is read-only itself. The root has changed; the working
-/// folder is /proc afterwards.
+/// Makes it read-only, but for [`LEFT`] and what is hidden later, by a mask that is read-only itself. The root has changed;
+/// the working folder is /proc afterwards.
 ///
 /// # Errors
 /// Where a file cannot be bound.
