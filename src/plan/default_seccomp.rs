@@ -103,8 +103,7 @@ const PERSONALITIES: [u64; 5] = [0x0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 const FAMILIES: [u64; 2] = [libc::AF_ALG as u64, libc::AF_VSOCK as u64];
 
 /// Those whose rules look at arguments; clone3 hides its own in memory, and answers ENOSYS so that clone is used.
-/// socketcall(2) hides those of socket(2) likewise; what is allowed of it, or refused, are the parts that other rules name.
-const WITH_CONDITIONS: [&str; 5] = ["clone", "clone3", "personality", "socket", "socketcall"];
+const WITH_CONDITIONS: [&str; 4] = ["clone", "clone3", "personality", "socket"];
 
 /// The filter, for the architectures that this machine's kernel runs. Made of numbers alone: it is on the path of each box's
 /// start.
@@ -114,18 +113,17 @@ pub fn filter() -> Seccomp {
     let special: Calls = denied.iter().copied().chain(calls(&WITH_CONDITIONS)).collect();
     let allowed = NATIVE.all().filter(|call| !special.has(*call)).collect();
     let refused = SeccompAction::Errno(libc::EPERM as u16);
-    let mut rules = vec![rule(allowed, SeccompAction::Allow, []), rule(denied, refused, [])];
-    let mut about = |name: &str, action, arg: SeccompArg| rules.push(rule(calls(&[name]), action, [arg]));
+    let mut rules = vec![rule(allowed, SeccompAction::Allow, None), rule(denied, refused, None)];
+    let mut about = |name: &str, action, arg| rules.push(rule(calls(&[name]), action, Some(arg)));
     about("clone", SeccompAction::Allow, masked(NAMESPACES.iter().sum(), 0));
     NAMESPACES.iter().for_each(|bit| about("clone", refused, masked(*bit, *bit)));
     PERSONALITIES
         .iter()
         .for_each(|value| about("personality", SeccompAction::Allow, compared(SeccompOp::Equal, *value)));
     let [low, high] = FAMILIES;
-    let between = (low + 1..high).map(|family| compared(SeccompOp::Equal, family));
-    let others = between.chain([compared(SeccompOp::Less, low), compared(SeccompOp::Greater, high)]);
-    rules.extend(others.map(|family| rule(calls(&["socket"]), SeccompAction::Allow, [family, any_protocol()])));
-    let mut about = |name: &str, action, arg: SeccompArg| rules.push(rule(calls(&[name]), action, [arg]));
+    about("socket", SeccompAction::Allow, compared(SeccompOp::Less, low));
+    (low + 1..high).for_each(|family| about("socket", SeccompAction::Allow, compared(SeccompOp::Equal, family)));
+    about("socket", SeccompAction::Allow, compared(SeccompOp::Greater, high));
     let unknown = SeccompAction::Errno(libc::EAFNOSUPPORT as u16);
     FAMILIES.iter().for_each(|family| about("socket", unknown, compared(SeccompOp::Equal, *family)));
     rules.iter_mut().enumerate().for_each(|(index, rule)| rule.index = index);
@@ -177,15 +175,8 @@ const ARCHITECTURES: [&str; 2] = ["SCMP_ARCH_AARCH64", "SCMP_ARCH_ARM"];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
 const ARCHITECTURES: [&str; 1] = [MACHINE[0].name];
 
-fn rule<const N: usize>(calls: Vec<Call>, action: SeccompAction, args: [SeccompArg; N]) -> SeccompRule {
-    SeccompRule { index: 0, calls, action, args: args.to_vec() }
-}
-
-/// Holds always. A rule about socket(2) is one about that part of socketcall(2) as well, without what it says of the first
-/// argument, which is the part's number there: rules that allow some families would allow all. Of rules that begin alike the
-/// shorter one wins, and with this condition those that allow are longer than those that refuse.
-fn any_protocol() -> SeccompArg {
-    SeccompArg { index: 2, op: SeccompOp::GreaterOrEqual, value: 0, value_two: 0 }
+fn rule(calls: Vec<Call>, action: SeccompAction, arg: Option<SeccompArg>) -> SeccompRule {
+    SeccompRule { index: 0, calls, action, args: arg.into_iter().collect() }
 }
 
 /// A comparison of the first argument.

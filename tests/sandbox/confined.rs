@@ -304,37 +304,6 @@ print(sys.stdin.read().strip(), 'through', os.get_blocking(0), os.get_blocking(1
 }
 
 #[test]
-fn no_socket_is_made_where_its_family_cannot_be_seen() {
-    let place = Place::new();
-    let source = "#include <stdio.h>
-        #include <sys/mman.h>
-        static int call(int number, int first, int second, int third) {
-            int result;
-            __asm__ volatile(\"int $0x80\" : \"=a\"(result) : \"a\"(number), \"b\"(first), \"c\"(second), \"d\"(third) : \"memory\");
-            return result;
-        }
-        int main(void) {
-            // Where a pointer of 32 bits leads, as all of them are: family, kind, protocol, and where two sockets go.
-            int *low = mmap(0, 4096, 3, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1, 0), at = (int)(long)low;
-            low[0] = 1, low[1] = 1, low[2] = 0, low[3] = at + 32;
-            int unix_family = call(102, 1, at, 0), pair = call(102, 8, at, 0), direct = call(359, 1, 1, 0);
-            low[0] = 40;
-            printf(\"%d %d %d %d %d\\n\", unix_family, call(102, 1, at, 0), pair, direct >= 0, call(359, 40, 1, 0));
-        }";
-    std::fs::write(place.host().join("calls.c"), source).unwrap();
-    if cfg!(not(target_arch = "x86_64")) {
-        return;
-    }
-    TestCommand::new(["cc", "-static", "-w", "-o", "calls", "calls.c"]).cwd(place.host()).run().ok();
-    if TestCommand::new(["./calls"]).cwd(place.host()).run().exit_code() != 0 {
-        println!("not run: the kernel serves no system calls of 32 bits");
-        return;
-    }
-    let unknown = -libc::EAFNOSUPPORT;
-    place.script("./calls").run().ok().stdout(&format!("{unknown} {unknown} 0 1 {unknown}"));
-}
-
-#[test]
 fn the_program_cannot_type_on_the_callers_terminal() {
     let place = Place::new();
     let (mut terminal, slave) = crate::util::tty::Terminal::open();
