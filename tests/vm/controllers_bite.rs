@@ -13,11 +13,11 @@ fn memory_beyond_the_limit_kills() {
 #[test]
 fn swap_is_used_up_to_its_limit() {
     let bundle = limited("bite_swap", json!({ "memory": { "limit": 24 * MB, "swap": 64 * MB } }));
-    bundle.with_probe().sh("probe hold 40 & probe hold 40 & wait").run_detached();
-    // The first fits with swap; both together do not.
+    // The first fits with swap; both together do not. A slow disk may have the kernel end one before swap is used up.
+    bundle.with_probe().sh("again() { while :; do probe hold 40; done; }; again & again").run_detached();
     until("swap is used", || (read(&bundle, "memory.swap.current") != "0").then_some(()));
-    until("swap ran out", || (count(&bundle, "memory.events", "oom_kill") > 0).then_some(()));
-    assert!(count(&bundle, "memory.swap.events", "max") > 0, "{:?}", table(&bundle, "memory.swap.events"));
+    until("swap ran out", || (count(&bundle, "memory.swap.events", "max") > 0).then_some(()));
+    until("one was killed for it", || (count(&bundle, "memory.events", "oom_kill") > 0).then_some(()));
 }
 
 #[test]
