@@ -33,6 +33,7 @@ mod prune;
 mod remove;
 mod report;
 mod rights;
+mod roots;
 mod rules;
 mod run;
 mod seccomp;

@@ -210,11 +210,7 @@ fn what_the_host_changed_since_is_a_conflict() {
 fn what_the_host_changes_during_the_run_is_a_conflict() {
     let place = Place::new();
     std::fs::write(place.host().join("file"), "old").unwrap();
-    let mut running = place.script("echo box >file; echo ready; read line").spawn_on(std::process::Stdio::piped());
-    running.until_stdout("ready");
-    std::fs::write(place.host().join("file"), "host").unwrap();
-    running.signal(rustix::process::Signal::TERM);
-    running.wait();
+    place.script_beside("echo box >file", || std::fs::write(place.host().join("file"), "host").unwrap());
     place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("file"));
 }
 
@@ -223,12 +219,8 @@ fn a_folder_in_which_both_were_busy_is_no_conflict() {
     let place = Place::new();
     let host = place.host();
     std::fs::create_dir(host.join("d")).unwrap();
-    let script = ": >d/short-lived; rm d/short-lived; echo box >file; echo ready; read line";
-    let mut running = place.script(script).spawn_on(std::process::Stdio::piped());
-    running.until_stdout("ready");
-    std::fs::write(host.join("d/late"), "host").unwrap();
-    running.signal(rustix::process::Signal::TERM);
-    running.wait();
+    let script = ": >d/short-lived; rm d/short-lived; echo box >file";
+    place.script_beside(script, || std::fs::write(host.join("d/late"), "host").unwrap());
     // Somebody on the host gives the folder an earlier time back, as an archiver does.
     TestCommand::new(["touch", "-d", "@1000000000", &place.path("d")]).run().ok();
     place.sandbox("commit", ["b"]).run().ok();

@@ -283,11 +283,7 @@ fn a_folder_whose_mode_both_change_is_a_conflict() {
 
     let place = Place::new();
     on_host(&place, "mkdir -m 755 d");
-    let mut running = place.script("echo x >d/f; echo ready; read line").spawn_on(std::process::Stdio::piped());
-    running.until_stdout("ready");
-    on_host(&place, "chmod 700 d");
-    running.signal(rustix::process::Signal::TERM);
-    running.wait();
+    place.script_beside("echo x >d/f", || on_host(&place, "chmod 700 d"));
     place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("d"));
     TestCommand::new(["stat", "-c", "%a", &place.path("d")]).run().ok().stdout("700");
 }
@@ -353,22 +349,13 @@ fn what_the_box_moves_or_links_is_no_file_that_the_host_has_removed() {
     ] {
         let place = Place::new();
         on_host(&place, "mkdir d; echo one >s; echo two >d/a; echo file >f");
-        let script = format!("{script}; echo ready; read line");
-        let mut running = place.script(&script).spawn_on(std::process::Stdio::piped());
-        running.until_stdout("ready");
         // Somebody is busy right beside it.
-        on_host(&place, "echo x >d/other");
-        running.signal(rustix::process::Signal::TERM);
-        running.wait();
+        place.script_beside(script, || on_host(&place, "echo x >d/other"));
         place.sandbox("commit", ["b"]).run().ok();
     }
     // And one that it has removed.
     let place = Place::new();
     on_host(&place, "mkdir d; echo two >d/a");
-    let mut running = place.script("echo more >>d/a; echo ready; read line").spawn_on(std::process::Stdio::piped());
-    running.until_stdout("ready");
-    on_host(&place, "rm d/a");
-    running.signal(rustix::process::Signal::TERM);
-    running.wait();
+    place.script_beside("echo more >>d/a", || on_host(&place, "rm d/a"));
     place.sandbox("commit", ["b"]).run().code(3).err_has(&place.path("d/a"));
 }

@@ -138,6 +138,16 @@ impl Place {
         self.sandbox("run", ["--name", "b", "sh", "-ec", script])
     }
 
+    /// A shell script in the box `b`, which then waits until the host has done something, and is ended.
+    pub fn script_beside(&self, script: &str, host: impl FnOnce()) {
+        let waiting = format!("{script}; echo ready; read line");
+        let mut running = self.script(&waiting).spawn_on(std::process::Stdio::piped());
+        running.until_stdout("ready");
+        host();
+        running.signal(rustix::process::Signal::TERM);
+        running.wait();
+    }
+
     /// A Python program in the box `b`.
     pub fn python(&self, program: &str) -> TestCommand {
         self.sandbox("run", ["--name", "b", "/usr/bin/python3", "-c", program])

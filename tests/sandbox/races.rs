@@ -183,13 +183,20 @@ fn a_killed_commit_gives_names_to_what_it_puts_there_again() {
     assert_eq!(std::fs::read(own.join("a")).unwrap(), b"good\n");
 }
 
-#[test]
-fn a_file_that_is_exchanged_during_an_undo_gets_no_further_name() {
+/// A file with a name in their folder and one in root's own, `usrbin/tool`, both of which the box has removed; with the two
+/// folders. Store and host are not on one filesystem.
+fn file_of_both_that_goes() -> (Place, PathBuf, PathBuf) {
     let place = Place::apart();
     let (theirs, own) = (theirs(&place), roots_own(&place, "usrbin"));
     std::fs::write(theirs.join("x"), "root's").unwrap();
     std::fs::hard_link(theirs.join("x"), own.join("tool")).unwrap();
     place.script("rm theirs/x usrbin/tool").run().ok();
+    (place, theirs, own)
+}
+
+#[test]
+fn a_file_that_is_exchanged_during_an_undo_gets_no_further_name() {
+    let (place, theirs, own) = file_of_both_that_goes();
     place.sandbox("commit", ["b"]).run().ok();
     // Files of another filesystem come back as copies: the first name, then the others.
     let running = slowly(&place, "undo", "linkat", "delay_enter");
@@ -202,11 +209,7 @@ fn a_file_that_is_exchanged_during_an_undo_gets_no_further_name() {
 
 #[test]
 fn what_is_exchanged_while_it_is_kept_does_not_come_back_elsewhere() {
-    let place = Place::apart();
-    let (theirs, own) = (theirs(&place), roots_own(&place, "bin"));
-    std::fs::write(theirs.join("x"), "root's").unwrap();
-    std::fs::hard_link(theirs.join("x"), own.join("tool")).unwrap();
-    place.script("rm theirs/x bin/tool").run().ok();
+    let (place, theirs, own) = file_of_both_that_goes();
     // A copy that is kept of the one name stands for the other as well.
     let running = slow(&place, "linkat", "delay_enter");
     let journal = place.store().join("b/commit/journal.json");

@@ -10,8 +10,9 @@ use super::journal::{Act, Step};
 use super::moves;
 use super::steps::Site;
 use crate::error::{Context, Error, Result};
-use crate::sandbox::base::{self, Roots, Seen};
+use crate::sandbox::base::Seen;
 use crate::sandbox::copy::{self, Side};
+use crate::sandbox::roots::{self, Roots};
 use crate::sandbox::store::Box;
 use crate::sandbox::team;
 use crate::sandbox::tree::Place;
@@ -45,7 +46,7 @@ pub(super) fn put(held: &Box, site: &Site<'_>, again: bool) -> Result<Made> {
         let chunks: Vec<_> = layer.chunk_by(|one, other| one.1.path.parent() == other.1.path.parent()).collect();
         // Open roots remember the folder that was used last: each thread has its own.
         let anew = || {
-            let roots = base::roots(held)?;
+            let roots = roots::of(held)?;
             roots.require(&journal.layers(), Some(&folders)).map(|()| roots)
         };
         let each = |roots: &Roots, puts: &&[Put<'_>], _: &mut Vec<_>, made: &mut Made| folder(roots, puts, how, made);

@@ -7,9 +7,9 @@ use rustix::fs::{FileType, Stat};
 
 use super::journal::Act;
 use crate::error::{Error, Result};
-use crate::sandbox::base::Root;
 use crate::sandbox::changes::{Change, Meta};
 use crate::sandbox::copy::Attributes;
+use crate::sandbox::roots::Root;
 use crate::sandbox::tree::{self, Place};
 
 /// What each further name of such a file becomes.

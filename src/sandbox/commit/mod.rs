@@ -9,6 +9,7 @@ mod journal;
 mod links;
 mod moves;
 mod plan;
+mod prepare;
 mod steps;
 
 use std::collections::{BTreeSet, HashMap};
@@ -24,13 +25,13 @@ pub(super) use journal::{DONE, FOLDER, REMAINS};
 pub use journal::{Stage, stage};
 
 use self::journal::{Act, Journal, Other, Step, mark};
+use self::prepare::{Prepared, Ready, as_seen, prepare};
 use self::steps::Site;
-use super::base::{self, Base, Folders, Seen};
+use super::base::{self, Base, Seen};
 use super::changes::{self, Change, Kind};
-use super::copy::Attributes;
 use super::disk;
 use super::layers::UPPER;
-use super::pattern::{self, Pattern};
+use super::roots::{self, Folders, Roots};
 use super::store::Box;
 use super::text;
 use crate::error::{Context, Error, Result};
@@ -74,28 +75,6 @@ pub enum Outcome {
     },
 }
 
-/// A commit before anything is written.
-enum Prepared {
-    /// There is nothing to write.
-    Ended(Outcome),
-    Ready(Ready),
-}
-
-/// All that a commit is going to do.
-struct Ready {
-    /// Those of the box.
-    changes: Vec<Change>,
-    /// Which of them the host gets.
-    selected: BTreeSet<usize>,
-    /// What is left to the host.
-    left: Vec<PathBuf>,
-    /// Whether those are all.
-    whole: bool,
-    journal: Journal,
-    /// The folders of the host that were compared.
-    folders: Folders,
-}
-
 #[derive(Serialize, Deserialize)]
 struct After(#[serde(with = "text::as_text")] PathBuf, Option<Seen>);
 
@@ -113,7 +92,7 @@ pub fn commit(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<O
         // It was taken back, and each file can still be copied.
         Err(error) if journal.moves().next().is_some() && moves::are_refused(&error) && stage(held)?.is_none() => {
             let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
-            let roots = base::roots(held)?;
+            let roots = roots::of(held)?;
             roots.require(&journal.layers(), Some(&folders))?;
             let journal = plan::journal(&chosen, &changes, &roots, whole, HashMap::new())?;
             journal.begin(held)?;
@@ -136,104 +115,6 @@ pub fn preview(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<
             let paths = selected.iter().map(|place| (changes[*place].path.clone(), changes[*place].kind)).collect();
             Ok(Outcome::Possible { paths, left })
         }
-    }
-}
-
-fn prepare(held: &mut Box, patterns: &[OsString], winner: Winner) -> Result<Prepared> {
-    require_finished(held)?;
-    base::settle(held)?;
-    let changes = changes::of(held)?;
-    let patterns = patterns.iter().map(|pattern| Pattern::typed(pattern)).collect::<Result<Vec<_>>>()?;
-    let mut selected = pattern::select(held, &changes, &patterns)?;
-    pattern::with_folders(&changes, &mut selected);
-    let gone: Vec<bool> = (0..held.record.layers.len()).map(|place| !held.has_host(place)).collect();
-    if let Some(lost) = selected.iter().map(|place| &changes[*place]).find(|change| gone[change.layer]) {
-        let folder = &held.record.layers[lost.layer].path;
-        return Err(Error::new(format!("{:?} cannot be taken over: the host has no {folder:?} any more", lost.path))
-            .hint("make that folder, or name what else is to be taken over"));
-    }
-    let roots = base::roots(held)?;
-    let seen = Base::read(held)?;
-    let mut conflicts = Vec::new();
-    for place in &selected {
-        let change = &changes[*place];
-        // The time of a folder is no work of anybody's: the later one stays, and nobody's entries are touched.
-        if !change.is_folders_time() && base::differs(roots.of(change.layer)?, change, seen.of(&change.path))? {
-            conflicts.push(*place);
-        }
-    }
-    let paths = |places: &[usize]| places.iter().map(|place| changes[*place].path.clone()).collect::<Vec<_>>();
-    let mut left = Vec::new();
-    match winner {
-        Winner::Nobody if !conflicts.is_empty() => return Ok(Prepared::Ended(Outcome::Conflicts(paths(&conflicts)))),
-        Winner::Theirs => {
-            // What the box put into a folder of its own cannot go where the host has something else by now. A folder that
-            // both have keeps the host's mode and owner, and takes entries all the same.
-            let lost = |change: &Change| {
-                conflicts.iter().map(|place| &changes[*place]).any(|taken| {
-                    change.path == taken.path || (taken.kind != Kind::Modified && change.path.starts_with(&taken.path))
-                })
-            };
-            let all: Vec<usize> = selected.iter().copied().filter(|place| lost(&changes[*place])).collect();
-            selected.retain(|place| !all.contains(place));
-            left = paths(&all);
-        }
-        Winner::Nobody | Winner::Ours => {}
-    }
-    if selected.is_empty() {
-        let outcome = if left.is_empty() { Outcome::Nothing } else { Outcome::Done { count: 0, left } };
-        return Ok(Prepared::Ended(outcome));
-    }
-    let chosen: Vec<&Change> = selected.iter().map(|place| &changes[*place]).collect();
-    let whole = chosen.len() == changes.len() && changes::unmounted(held)?.is_empty();
-    let movable = if whole { moves::find(&chosen, &roots)? } else { HashMap::new() };
-    let others = changes.iter().enumerate().filter(|(place, _)| !selected.contains(place)).map(|(_, change)| change);
-    let journal = Journal {
-        others: as_seen(others, &roots, &seen)?,
-        ..plan::journal(&chosen, &changes, &roots, whole, movable)?
-    };
-    if winner != Winner::Ours {
-        // Between the two looks somebody may have put another file there.
-        let moved = moved(&journal, &roots, &seen)?;
-        if !moved.is_empty() {
-            return Ok(Prepared::Ended(Outcome::Conflicts(moved)));
-        }
-    }
-    let folders = roots.folders()?;
-    Ok(Prepared::Ready(Ready { changes, selected, left, whole, journal, folders }))
-}
-
-/// Those of which the host has what the box saw, as far as times of change tell it.
-fn as_seen<'a>(changes: impl Iterator<Item = &'a Change>, roots: &base::Roots, seen: &Base) -> Result<Vec<Other>> {
-    let mut same = Vec::new();
-    for change in changes {
-        let seen = seen.of(&change.path);
-        let by_times = matches!(seen, Some(Seen::File { .. } | Seen::Tree(_)));
-        if by_times && roots.has(change.layer) && !base::differs(roots.of(change.layer)?, change, seen)? {
-            same.push(Other(change.path.clone()));
-        }
-    }
-    Ok(same)
-}
-
-/// Files that are to get other attributes and are not those that were seen.
-fn moved(journal: &Journal, roots: &base::Roots, seen: &Base) -> Result<Vec<PathBuf>> {
-    let mut moved = Vec::new();
-    for step in journal.steps.iter().filter(|step| matches!(step.act, Act::Set(_))) {
-        let path = roots.of(step.layer)?.mount.join(&step.path);
-        if is_another(step.old.as_ref(), seen.of(&path)) {
-            moved.push(path);
-        }
-    }
-    Ok(moved)
-}
-
-/// Whether a file that gets other attributes is not the one that was seen.
-fn is_another(old: Option<&Attributes>, seen: Option<&Seen>) -> bool {
-    match (old, seen) {
-        (Some(old), Some(Seen::File { inode, changed })) => (old.inode, old.changed) != (*inode, *changed),
-        (Some(old), Some(Seen::Folder { inode, .. })) => old.inode != *inode,
-        _ => false,
     }
 }
 
@@ -276,7 +157,7 @@ pub fn undo(held: &mut Box, force: bool) -> Result<Outcome> {
             .hint("an undo takes back the last commit, once"));
     }
     let mut conflicts = Vec::new();
-    let roots = base::roots(held)?;
+    let roots = roots::of(held)?;
     let after: Vec<After> = held.read_file(AFTER)?.unwrap_or_default();
     let journal = read(held)?;
     for (step, After(path, seen)) in journal.steps.iter().zip(&after) {
@@ -299,7 +180,7 @@ pub fn undo(held: &mut Box, force: bool) -> Result<Outcome> {
 pub(super) fn forget(held: &Box) -> Result<()> {
     // The backups may be names of the host's own files, which are changed by losing one. That is no conflict.
     let changes = changes::of(held)?;
-    let roots = base::roots(held)?;
+    let roots = roots::of(held)?;
     let mut base = Base::read(held)?;
     let mut same = Vec::new();
     for change in &changes {
@@ -396,7 +277,7 @@ fn seal(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
 
 /// Gives what it has put on the host, by the place of a step.
 fn write(held: &Box, journal: &Journal, folders: Option<&Folders>) -> Result<Vec<Option<Seen>>> {
-    let roots = base::roots(held)?;
+    let roots = roots::of(held)?;
     let site = site(held, journal, &roots, folders)?;
     let again = stage(held)? >= Some(Stage::Applying);
     if !again {
@@ -415,7 +296,7 @@ fn revert(held: &mut Box, folders: Option<&Folders>) -> Result<Outcome> {
         mark(held, Stage::Renewed)?;
     }
     let others = others_as_seen(held, &journal)?;
-    let roots = base::roots_with(held, |place| journal::layer(held, place))?;
+    let roots = roots::with(held, |place| journal::layer(held, place))?;
     if stage(held)? < Some(Stage::Reverted) {
         let site = site(held, &journal, &roots, folders)?;
         // As long as nothing but others' writing can have changed it.
@@ -435,7 +316,7 @@ fn revert(held: &mut Box, folders: Option<&Folders>) -> Result<Outcome> {
         bring_back(&journal::kept_layer(held, place), &held.layer_folder(place).join(UPPER))?;
     }
     journal::drop_backup(held)?;
-    let roots = base::roots(held)?;
+    let roots = roots::of(held)?;
     // What the host has put in the place of a file since was seen by nobody.
     note_base(held, &journal, &others, |step| {
         Ok(!matches!(step.act, Act::Move(_)) || moves::is_as_before(roots.of(step.layer)?, step)?)
@@ -451,13 +332,13 @@ fn others_as_seen(held: &Box, journal: &Journal) -> Result<Vec<Other>> {
     if journal.others.is_empty() {
         return Ok(Vec::new());
     }
-    let (changes, roots, seen) = (changes::of(held)?, base::roots(held)?, Base::read(held)?);
+    let (changes, roots, seen) = (changes::of(held)?, roots::of(held)?, Base::read(held)?);
     let known: BTreeSet<&Path> = journal.others.iter().map(|Other(path)| path.as_path()).collect();
     as_seen(changes.iter().filter(|change| known.contains(change.path.as_path())), &roots, &seen)
 }
 
 /// Makes what came back into the layers theirs alone.
-fn renew(held: &Box, journal: &Journal, roots: &base::Roots) -> Result<()> {
+fn renew(held: &Box, journal: &Journal, roots: &Roots) -> Result<()> {
     let anew = journal::anew(held)?;
     if stage(held)? < Some(Stage::Renewed) {
         moves::copy(journal, roots, &anew)
@@ -485,7 +366,7 @@ fn bring_back(from: &Path, to: &Path) -> Result<()> {
 }
 
 /// `folders`: those that the roots must have, as far as this is known.
-fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots, folders: Option<&Folders>) -> Result<Site<'a>> {
+fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a Roots, folders: Option<&Folders>) -> Result<Site<'a>> {
     roots.require(&journal.layers(), folders)?;
     let next = CString::new(journal.next.as_str()).map_err(|_| Error::new("a name holds no NUL"))?;
     Ok(Site { journal, roots, backup: Rc::new(journal::backup(held)?), next })
@@ -493,7 +374,7 @@ fn site<'a>(held: &Box, journal: &'a Journal, roots: &'a base::Roots, folders: O
 
 /// What the host has at each path of the journal, for the undo. `made`: what of it is known, by the place of a step.
 fn note_after(held: &Box, journal: &Journal, made: Vec<Option<Seen>>) -> Result<()> {
-    let roots = base::roots(held)?;
+    let roots = roots::of(held)?;
     let line = |(step, made): (&Step, Option<Seen>)| {
         let root = roots.of(step.layer)?;
         let now = match made {

@@ -12,10 +12,10 @@ use super::journal::{Act, Folder, Journal, Moved, Step};
 use super::links::Links;
 use crate::error::{Context, Error, Result};
 use crate::sandbox::BoxName;
-use crate::sandbox::base::{Root, Roots};
 use crate::sandbox::changes::xattrs::Notes;
 use crate::sandbox::changes::{Aspect, Change, FileKind, Kind};
 use crate::sandbox::copy::{Attributes, Side};
+use crate::sandbox::roots::{Root, Roots};
 use crate::sandbox::tree::{self, Place};
 
 /// Makes the journal of these changes, which are sorted by path, among all changes of the box. `moved`: which files need not

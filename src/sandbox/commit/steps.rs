@@ -14,9 +14,10 @@ use super::{crowd, moves};
 use crate::bail;
 use crate::error::{Context, Error, Result};
 use crate::log;
-use crate::sandbox::base::{Root, Roots, Seen};
+use crate::sandbox::base::Seen;
 use crate::sandbox::copy::{self, Attributes, Side, Which};
 use crate::sandbox::disk;
+use crate::sandbox::roots::{Root, Roots};
 use crate::sandbox::store::Box;
 use crate::sandbox::tree::Place;
 
